@@ -1,0 +1,265 @@
+//! A delivery: one event owed to one webhook. It lives across attempts, in memory while one is
+//! made, in a retry topic between them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::event::Event;
+use crate::position::Origin;
+use crate::settlement::Share;
+use crate::webhook::{Webhook, WebhookId};
+
+/// `<position id>.<webhook id>`: unique, and the same after every restart, rebalance and replay.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct DeliveryId(String);
+
+impl DeliveryId {
+    /// The id of what the record at `origin` owes to `webhook`.
+    #[must_use]
+    pub fn new(origin: &Origin, webhook: &WebhookId) -> Self {
+        Self(format!("{origin}.{webhook}"))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Why a request is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// An event was routed.
+    #[default]
+    Event,
+    /// A webhook was added, or its URL changed.
+    FirstConnection,
+    /// A person pressed Test.
+    Test,
+    /// A person asked for deliveries again.
+    Replay,
+}
+
+/// Why a delivery waits in a retry topic. Closed, so it can be a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkCause {
+    /// An attempt failed and another is due.
+    Retry,
+    /// The webhook's lane would have made it wait too long.
+    LaneSlow,
+    /// The webhook's circuit is open.
+    CircuitOpen,
+    /// The webhook's rate limit would have made it wait too long.
+    RateLimit,
+}
+
+impl ParkCause {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Retry, Self::LaneSlow, Self::CircuitOpen, Self::RateLimit];
+
+    /// The label's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::LaneSlow => "lane_slow",
+            Self::CircuitOpen => "circuit_open",
+            Self::RateLimit => "rate_limit",
+        }
+    }
+}
+
+/// A W3C trace context parent, `00-<trace id>-<span id>-<flags>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TraceParent(Box<str>);
+
+/// The text is no trace parent of version 00.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a traceparent of version 00")]
+pub struct BadTraceParent;
+
+impl TraceParent {
+    /// Makes one from random numbers; a zero id is forbidden by the standard and made one.
+    #[must_use]
+    pub fn from_random(trace: u128, span: u64) -> Self {
+        Self(format!("00-{:032x}-{:016x}-01", trace.max(1), span.max(1)).into())
+    }
+
+    /// The header's value.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The 32 hexadecimal digits of the trace's id.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        &self.0[3..35]
+    }
+}
+
+impl FromStr for TraceParent {
+    type Err = BadTraceParent;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = |part: &str, len: usize| {
+            part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        let zero = |part: &str| part.bytes().all(|b| b == b'0');
+        let parts: Vec<&str> = text.split('-').collect();
+        let [version, trace, span, flags] = parts[..] else {
+            return Err(BadTraceParent);
+        };
+        let fits = version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && !zero(trace) && !zero(span);
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(BadTraceParent)
+        }
+    }
+}
+
+impl TryFrom<String> for TraceParent {
+    type Error = BadTraceParent;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<TraceParent> for String {
+    fn from(parent: TraceParent) -> Self {
+        parent.0.into()
+    }
+}
+
+/// What a delivery carries from one attempt to the next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Attempts made so far. It travels with the delivery and is never derived.
+    pub attempts: u32,
+    /// Parkings since the last attempt that were not retries.
+    pub parkings: u32,
+    /// Why requests are made.
+    pub trigger: Trigger,
+    /// The replay it belongs to.
+    pub replay: Option<String>,
+    /// The trace it belongs to, once there is one.
+    pub trace: Option<TraceParent>,
+    /// The status code that the last attempt came to.
+    pub last_status: Option<u16>,
+}
+
+impl Progress {
+    /// Nothing attempted yet.
+    #[must_use]
+    pub fn start(trace: Option<TraceParent>) -> Self {
+        Self {
+            attempts: 0,
+            parkings: 0,
+            trigger: Trigger::Event,
+            replay: None,
+            trace,
+            last_status: None,
+        }
+    }
+}
+
+/// A delivery waiting durably for its due time: what a retry record says beside the event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// The webhook it is owed to; looked up again when due.
+    pub webhook_id: WebhookId,
+    /// What happened so far.
+    pub progress: Progress,
+    /// When it is due; never fired earlier.
+    pub due: Timestamp,
+    /// Why it waits.
+    pub cause: ParkCause,
+}
+
+/// A delivery on its way into the retry topic of `tier`.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// The event, with the bytes that will be sent.
+    pub event: Arc<Event>,
+    /// The delay of the retry topic that takes it.
+    pub tier: Duration,
+    /// What the retry record says.
+    pub waiting: Waiting,
+}
+
+/// What kind of record brought an event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Carrier {
+    /// A source record: every webhook that wants the event gets a delivery.
+    Source,
+    /// A retry record that came due: one delivery goes on.
+    Retry(Box<Waiting>),
+}
+
+/// One event owed to one webhook, ready for its next attempt.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The event.
+    pub event: Arc<Event>,
+    /// The webhook as it is today.
+    pub webhook: Arc<Webhook>,
+    /// What happened so far.
+    pub progress: Progress,
+    /// When it was due, for a retry.
+    pub due: Option<Timestamp>,
+    /// Its part in settling the record that brought it.
+    pub share: Share,
+}
+
+impl Delivery {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> DeliveryId {
+        DeliveryId::new(&self.event.origin, &self.webhook.id)
+    }
+
+    /// The number of the next attempt, from 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.progress.attempts + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lower_case_version_00_parents_are_carried_over() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(
+            good.parse::<TraceParent>().unwrap().trace_id(),
+            "0af7651916cd43dd8448eb211c80319c"
+        );
+        let zero = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
+        for bad in ["", "01-x", &good.to_uppercase(), &good[..54], &zero] {
+            assert!(bad.parse::<TraceParent>().is_err(), "{bad}");
+        }
+        let made = TraceParent::from_random(0, 7);
+        assert_eq!(made.as_str().parse::<TraceParent>().unwrap(), made);
+    }
+}

@@ -1,0 +1,110 @@
+//! Where a record stands in Kafka. Newtypes, because a partition and an offset are both integers
+//! and have been mixed up before.
+
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// A partition's number within its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Partition(pub i32);
+
+/// A record's offset within its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Offset(pub i64);
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a partition's assignment to this process, new at every assignment.
+///
+/// A partition that went away and came back can have the same offset in flight twice; an answer
+/// that carries the number of an earlier assignment settles nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AssignmentNumber(pub u64);
+
+/// Where a record was read, and under which assignment: what has to be settled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The topic, a source or a retry topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: Partition,
+    /// The offset.
+    pub offset: Offset,
+    /// The assignment under which it was read.
+    pub assignment: AssignmentNumber,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]@{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// The source record an event came from; stays the same while its deliveries move through retry topics.
+///
+/// `Display` is the position id, `<topic>-<partition>-<offset>-<timestamp ms>`. The timestamp guards
+/// against a topic that was deleted and made again, whose offsets start anew.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The source topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: Partition,
+    /// The offset.
+    pub offset: Offset,
+    /// The record's timestamp: the event's time.
+    pub timestamp: Timestamp,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}-{}-{}-{}",
+            self.topic,
+            self.partition,
+            self.offset,
+            self.timestamp.as_millis()
+        )
+    }
+}
+
+impl Origin {
+    /// What outcomes tell of it.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        Source {
+            topic: self.topic.to_string(),
+            partition: self.partition,
+            offset: self.offset,
+        }
+    }
+}
+
+/// A source record, as outcomes name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: Partition,
+    /// The offset.
+    pub offset: Offset,
+}
