@@ -1,1 +1,32 @@
-//! placeholder
+//! Reads source and retry topics, decodes records into events, keeps the offset ledger.
+//!
+//! # Life of a record
+//!
+//! 1. The poll thread ([`consumer`]) reads it. Its partition's [`ledger`] says whether it was settled
+//!    before a restart, and whether the partition is too far ahead of its watermark.
+//! 2. A source record is [`decode`]d into an event and handed to routing, or becomes a dead letter.
+//!    A retry record waits in the [`retry_tiers`] until it is due.
+//! 3. When everything its deliveries came to is published, the committer asks the [`tracker`] what to
+//!    commit with it, and settles it there once Kafka has the transaction.
+//! 4. When its partition moves to another instance, [`rebalance`] drains it first.
+//!
+//! Reading order: `config`, `decode`, `ledger`, `tracker`, `retry_tiers`, `rebalance`, `setup`, `consumer`.
+
+pub mod config;
+pub mod consumer;
+pub mod decode;
+pub mod error;
+pub mod ledger;
+pub mod membership;
+pub mod metrics;
+pub mod rebalance;
+pub mod retry_tiers;
+pub mod setup;
+pub mod tracker;
+
+pub use config::Config;
+pub use consumer::{Consumer, Outlets};
+pub use error::ConsumerError;
+pub use membership::Membership;
+pub use metrics::Metrics;
+pub use setup::{Heartbeat, Setup, Topic};

@@ -251,6 +251,18 @@ impl Record {
         std::iter::repeat_with(share).take(deliveries.get()).collect()
     }
 
+    /// Where it was read.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        let (position, _) = self.inner.as_ref().expect("taken only by the methods that consume it");
+        position
+    }
+
+    /// Gives it back unsettled on purpose: its partition is gone, or the process is stopping.
+    pub fn give_back(mut self) {
+        self.inner = None;
+    }
+
     fn take(&mut self) -> (Position, Held) {
         self.inner.take().expect("taken only by the methods that consume it")
     }
@@ -355,6 +367,13 @@ mod tests {
         assert!(shares.pop().unwrap().resolve(Resolution::default()).is_none());
         assert!(shares.pop().unwrap().resolve(Resolution::default()).is_none());
         assert_eq!((losses.count(), totals.events()), (1, 0));
+    }
+
+    #[test]
+    fn a_record_given_back_on_purpose_is_no_loss() {
+        let (totals, losses) = (Arc::default(), Losses::default());
+        record(&totals, &losses).give_back();
+        assert_eq!((losses.count(), totals.events()), (0, 0));
     }
 
     #[test]

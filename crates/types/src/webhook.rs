@@ -97,6 +97,24 @@ pub struct BasicAuth {
     pub password: Secret,
 }
 
+impl BasicAuth {
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.username.contains(':') {
+            faults.push(Fault::new("auth.username", "must not hold a colon (RFC 7617)"));
+        }
+        for (path, text) in [
+            ("auth.username", &*self.username),
+            ("auth.password", self.password.expose()),
+        ] {
+            if has_controls(text) {
+                faults.push(Fault::new(path, "must not hold control characters"));
+            }
+        }
+        faults
+    }
+}
+
 /// One header of the merchant's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -295,39 +313,25 @@ impl Webhook {
             "rate_limit_per_second",
             "must be 1 to 100000",
         );
-        if let Some(auth) = &self.auth {
-            require(
-                !auth.username.contains(':'),
-                "auth.username",
-                "must not hold a colon (RFC 7617)",
-            );
-            require(
-                !has_controls(&auth.username),
-                "auth.username",
-                "must not hold control characters",
-            );
-            require(
-                !has_controls(auth.password.expose()),
-                "auth.password",
-                "must not hold control characters",
-            );
-        }
-        if let Some(header) = &self.header {
-            require(
-                is_token(&header.name),
+        faults.extend(self.auth.iter().flat_map(BasicAuth::faults));
+        faults.extend(self.header.iter().flat_map(|header| self.header_faults(header)));
+        faults
+    }
+
+    fn header_faults(&self, header: &CustomHeader) -> Vec<Fault> {
+        const REFUSED: &str = "is a header that postrider sets itself or that is not the merchant's to set";
+        const VALUE: &str = "must be 1 to 1024 visible ASCII characters, with spaces only between them";
+        let mut faults = Vec::new();
+        if !is_token(&header.name) {
+            faults.push(Fault::new(
                 "header.name",
                 "must be an RFC 9110 token of at most 64 characters",
-            );
-            require(
-                !self.is_refused_header(&header.name),
-                "header.name",
-                "is a header that postrider sets itself or that is not the merchant's to set",
-            );
-            require(
-                is_header_value(header.value.expose()),
-                "header.value",
-                "must be 1 to 1024 visible ASCII characters, with spaces only between them",
-            );
+            ));
+        } else if self.is_refused_header(&header.name) {
+            faults.push(Fault::new("header.name", REFUSED));
+        }
+        if !is_header_value(header.value.expose()) {
+            faults.push(Fault::new("header.value", VALUE));
         }
         faults
     }

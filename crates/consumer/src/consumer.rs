@@ -1,0 +1,578 @@
+//! The poll thread: reads source and retry topics, and hands events on.
+//!
+//! It polls even when nothing may be read, because a member that does not poll is put out of the
+//! group. What slows it down are pauses: for bytes held, for a partition too far ahead of its
+//! watermark, for retries not due yet, for a full pipeline.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_types::settlement::HeldTotals;
+use postrider_types::{
+    Arrival, Carrier, Clock, Event, Header, Held, Losses, Offset, Origin, Parked, Partition, Position, Record,
+    Resolution, Settled, Timestamp,
+};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::decode::{self, RawRecord, Rejection};
+use crate::error::ConsumerError;
+use crate::ledger::{Delivered, MAX_SPAN};
+use crate::membership::Membership;
+use crate::rebalance::Context;
+use crate::retry_tiers::{Read, RetryTiers, TierLimits, Wake, tier_for};
+use crate::setup::{Setup, Topic};
+use crate::tracker::{TopicPartition, Tracker};
+
+/// The longest one poll blocks: how soon a stop is heard.
+const POLL: Duration = Duration::from_millis(50);
+/// How long a full pipeline is waited for before every partition is paused.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_millis(20);
+/// How often pauses, gauges and losses are looked at.
+const UPKEEP: Duration = Duration::from_millis(20);
+
+/// Where records go.
+#[derive(Debug)]
+pub struct Outlets {
+    /// Events, to routing.
+    pub arrivals: mpsc::Sender<Arrival>,
+    /// Records that are settled as they are: dead letters, hops.
+    pub settled: mpsc::Sender<Settled>,
+}
+
+/// A retry record that waits in memory.
+#[derive(Debug)]
+struct Sleeper {
+    event: Arc<Event>,
+    carrier: Carrier,
+    record: Record,
+}
+
+/// The reading side of one instance.
+pub struct Consumer {
+    setup: Setup,
+    kafka: Arc<BaseConsumer<Context>>,
+    tracker: Arc<Tracker>,
+    tiers: RetryTiers<Sleeper>,
+    paused: HashSet<TopicPartition>,
+    totals: Arc<HeldTotals>,
+    losses: Losses,
+    clock: Clock,
+    upkeep_due: Instant,
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer")
+            .field("setup", &self.setup)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something on its way out of the poll thread.
+enum Outgoing {
+    Arrival(Arrival),
+    Settled(Settled),
+}
+
+impl Consumer {
+    /// Makes the client. Nothing is read before [`run`](Self::run).
+    ///
+    /// # Errors
+    /// [`ConsumerError::Client`] when librdkafka refuses the configuration.
+    pub fn new(setup: Setup) -> Result<Self, ConsumerError> {
+        let tracker = Arc::new(Tracker::default());
+        let context = setup.context(&tracker);
+        let kafka = setup
+            .client
+            .create_with_context(context)
+            .map_err(ConsumerError::Client)?;
+        Ok(Self {
+            kafka: Arc::new(kafka),
+            tracker,
+            tiers: RetryTiers::new(TierLimits::default()),
+            paused: HashSet::new(),
+            totals: Arc::default(),
+            losses: Losses::default(),
+            clock: setup.clock,
+            upkeep_due: Instant::now(),
+            setup,
+        })
+    }
+
+    /// The group's side of the committer's transactions.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        Membership::new(Arc::clone(&self.kafka), Arc::clone(&self.tracker))
+    }
+
+    /// Reads until stopped, then stays a member until `committed` fires, so that what was in flight
+    /// can be committed. Blocks: for a thread of its own.
+    ///
+    /// # Errors
+    /// [`ConsumerError`] when going on would break a promise.
+    pub fn run(mut self, outlets: Outlets) -> Result<(), ConsumerError> {
+        self.learn_group();
+        let names: Vec<&str> = self.setup.topics.keys().map(|name| &**name).collect();
+        self.kafka.subscribe(&names).map_err(ConsumerError::Subscribe)?;
+        let read = self.read(&outlets);
+        self.kafka.context().stopping.store(true, Ordering::Relaxed);
+        self.setup.stop.cancel();
+        drop(outlets);
+        self.stay_until_committed();
+        read
+    }
+
+    /// Whether the group is new decides where `start: latest` begins.
+    fn learn_group(&self) {
+        if self.setup.config.start == crate::config::Start::Earliest {
+            return;
+        }
+        while !self.setup.stop.is_cancelled() {
+            match self.setup.group_has_commits(&self.kafka) {
+                Ok(has_commits) => {
+                    self.kafka.context().group_is_new.store(!has_commits, Ordering::Relaxed);
+                    return;
+                }
+                Err(error) => warn!(%error, "The group's offsets cannot be read; trying again"),
+            }
+            self.sleep(SHORT_WAIT);
+        }
+    }
+
+    fn read(&mut self, outlets: &Outlets) -> Result<(), ConsumerError> {
+        let kafka = Arc::clone(&self.kafka);
+        while !self.setup.stop.is_cancelled() {
+            self.upkeep()?;
+            self.wake_sleepers(outlets)?;
+            match kafka.poll(self.poll_time()) {
+                Some(Ok(message)) => self.take_in(&message, outlets)?,
+                Some(Err(error)) => self.meet(error)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_time(&self) -> Duration {
+        let next = self.tiers.next().map(|at| at.since(self.clock.now()));
+        next.unwrap_or(POLL).min(POLL)
+    }
+
+    /// Looks after what time and settling change: pauses, gauges, losses, partitions that went.
+    fn upkeep(&mut self) -> Result<(), ConsumerError> {
+        self.setup.heartbeat.tick();
+        let now = Instant::now();
+        if now < self.upkeep_due {
+            return Ok(());
+        }
+        self.upkeep_due = now + UPKEEP;
+        if self.losses.count() > 0 {
+            return Err(ConsumerError::Lost(self.losses.count()));
+        }
+        self.forget_strangers();
+        self.balance();
+        self.show();
+        Ok(())
+    }
+
+    fn forget_strangers(&mut self) {
+        let tracker = Arc::clone(&self.tracker);
+        let ours = |key: &TopicPartition| tracker.watermark(&key.0, key.1).is_some();
+        for sleeper in self.tiers.retain(ours) {
+            sleeper.record.give_back();
+        }
+        self.paused.retain(ours);
+    }
+
+    /// Pauses and resumes partitions as the bounds say.
+    fn balance(&mut self) {
+        let most = self.setup.config.max_held_bytes.0;
+        let held = self.totals.bytes();
+        let now = self.clock.now();
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for (key, span) in self.tracker.spans() {
+            let resting = self.paused.contains(&key);
+            // Reading goes on well below a bound, or each record would pause and resume.
+            let (most, furthest) = if resting {
+                (most / 4 * 3, MAX_SPAN / 4 * 3)
+            } else {
+                (most, MAX_SPAN)
+            };
+            let rest = held >= most || span >= furthest || self.tiers.rests(&key, now, resting);
+            match (rest, resting) {
+                (true, false) => pause.push(key),
+                (false, true) => resume.push(key),
+                _ => {}
+            }
+        }
+        self.pause(&pause);
+        self.resume(&resume);
+    }
+
+    fn pause(&mut self, keys: &[TopicPartition]) {
+        if keys.is_empty() {
+            return;
+        }
+        match self.kafka.pause(&list(keys)) {
+            Ok(()) => self.paused.extend(keys.iter().cloned()),
+            Err(error) => debug!(%error, "Partitions could not be paused"),
+        }
+    }
+
+    fn resume(&mut self, keys: &[TopicPartition]) {
+        if keys.is_empty() {
+            return;
+        }
+        match self.kafka.resume(&list(keys)) {
+            Ok(()) => self.paused.retain(|key| !keys.contains(key)),
+            Err(error) => debug!(%error, "Partitions could not be resumed"),
+        }
+    }
+
+    fn show(&self) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let metrics = &self.setup.metrics;
+        metrics.held_events.set(gauge(self.totals.events()));
+        metrics.held_bytes.set(gauge(self.totals.bytes()));
+        metrics.paused.set(gauge(self.paused.len() as u64));
+        metrics.kafka_up.set(i64::from(self.setup.reachability.is_up()));
+        for (delay, late) in self.tiers.lags(self.clock.now()) {
+            metrics.parked_lag(delay, late);
+        }
+        self.setup.joined.send_if_modified(|joined| {
+            let now = self.kafka.context().joined.load(Ordering::Relaxed);
+            std::mem::replace(joined, now) != now
+        });
+    }
+
+    fn take_in(&mut self, message: &BorrowedMessage<'_>, outlets: &Outlets) -> Result<(), ConsumerError> {
+        let Some((name, topic)) = self.setup.topics.get_key_value(message.topic()) else {
+            return Ok(());
+        };
+        let (name, topic) = (Arc::clone(name), *topic);
+        let (partition, offset) = (Partition(message.partition()), message.offset());
+        let Some((assignment, delivered)) = self.tracker.deliver(&name, partition, offset) else {
+            return Ok(());
+        };
+        match delivered {
+            Delivered::Settled => return Ok(()),
+            Delivered::TooFar => return self.step_back(&(name, partition), offset),
+            Delivered::New => {}
+        }
+        let raw = detach(message, &name);
+        let position = Position {
+            topic: name,
+            partition,
+            offset: Offset(offset),
+            assignment,
+        };
+        let record = Record::new(position, Held::take(&self.totals, raw.size()), &self.losses);
+        match topic {
+            Topic::Source(default) => {
+                let decoded = decode::source(&raw, default, self.setup.config.max_event_bytes.as_usize());
+                self.fresh(raw, record, decoded, outlets)
+            }
+            Topic::Retry(delay) => self.parked(raw, record, delay, outlets),
+        }
+    }
+
+    /// The gap before a record can reach over the span's bound: it is read again when there is room.
+    fn step_back(&mut self, key: &TopicPartition, offset: i64) -> Result<(), ConsumerError> {
+        self.pause(std::slice::from_ref(key));
+        let back = rdkafka::Offset::Offset(offset);
+        self.kafka
+            .seek(&key.0, key.1.0, back, SHORT_WAIT)
+            .map_err(ConsumerError::Fatal)
+    }
+
+    fn fresh(
+        &mut self,
+        raw: RawRecord,
+        record: Record,
+        decoded: Result<Event, Rejection>,
+        outlets: &Outlets,
+    ) -> Result<(), ConsumerError> {
+        match decoded {
+            Ok(event) => {
+                self.setup.metrics.consumed(&event.origin.topic, event.event_type);
+                let arrival = Arrival {
+                    event: Arc::new(event),
+                    carrier: Carrier::Source,
+                    record,
+                };
+                self.hand_on(Outgoing::Arrival(arrival), outlets)
+            }
+            Err(rejection) => self.reject(raw, record, &rejection, outlets),
+        }
+    }
+
+    fn reject(
+        &mut self,
+        raw: RawRecord,
+        record: Record,
+        rejection: &Rejection,
+        outlets: &Outlets,
+    ) -> Result<(), ConsumerError> {
+        let position = record.position();
+        debug!(%position, reason = rejection.reason().as_str(), "Record is no event; kept as a dead letter");
+        let dead_letter = Some(raw.rejected(rejection));
+        let settled = record.settle(vec![Resolution {
+            dead_letter,
+            ..Resolution::default()
+        }]);
+        self.hand_on(Outgoing::Settled(settled), outlets)
+    }
+
+    fn parked(
+        &mut self,
+        raw: RawRecord,
+        record: Record,
+        delay: Duration,
+        outlets: &Outlets,
+    ) -> Result<(), ConsumerError> {
+        let (offset, appended, bytes) = (raw.origin.offset.0, raw.origin.timestamp, raw.size());
+        let kept = raw.clone();
+        match decode::retry(raw) {
+            Ok((event, waiting)) => {
+                let position = record.position();
+                let key = (Arc::clone(&position.topic), position.partition);
+                let due = waiting.due;
+                let item = Sleeper {
+                    event,
+                    carrier: Carrier::Retry(waiting),
+                    record,
+                };
+                self.tiers.take_in(
+                    key,
+                    delay,
+                    Read {
+                        offset,
+                        appended,
+                        due,
+                        bytes,
+                        item,
+                    },
+                );
+                Ok(())
+            }
+            Err(rejection) => self.reject(kept, record, &rejection, outlets),
+        }
+    }
+
+    fn wake_sleepers(&mut self, outlets: &Outlets) -> Result<(), ConsumerError> {
+        while let Some((wake, sleeper)) = self.tiers.pop(self.clock.now()) {
+            let Sleeper { event, carrier, record } = sleeper;
+            let outgoing = match (wake, carrier) {
+                (Wake::Hop, Carrier::Retry(waiting)) => {
+                    let remaining = waiting.due.since(self.clock.now());
+                    let tier = tier_for(&self.setup.delays, remaining).unwrap_or(remaining);
+                    let parked = Some(Parked {
+                        event,
+                        tier,
+                        waiting: *waiting,
+                    });
+                    Outgoing::Settled(record.settle(vec![Resolution {
+                        parked,
+                        ..Resolution::default()
+                    }]))
+                }
+                (_, carrier) => Outgoing::Arrival(Arrival { event, carrier, record }),
+            };
+            self.hand_on(outgoing, outlets)?;
+        }
+        Ok(())
+    }
+
+    /// Hands something on; while the pipeline is full it keeps its membership, and after a short wait
+    /// nothing more is read.
+    fn hand_on(&mut self, outgoing: Outgoing, outlets: &Outlets) -> Result<(), ConsumerError> {
+        if !self.tracker.dispatch(outgoing.position()) {
+            outgoing.give_back();
+            return Ok(());
+        }
+        let mut outgoing = outgoing;
+        let began = Instant::now();
+        loop {
+            match outgoing.offer(outlets, &self.setup.runtime, SLICE) {
+                Offer::Taken => return Ok(()),
+                Offer::Closed => return Err(ConsumerError::Abandoned),
+                Offer::Full(same) => outgoing = same,
+            }
+            if self.setup.stop.is_cancelled() {
+                outgoing.give_back();
+                return Ok(());
+            }
+            if began.elapsed() >= SHORT_WAIT {
+                self.keep_membership()?;
+            }
+        }
+    }
+
+    /// Polls with everything paused, for the group's sake.
+    fn keep_membership(&mut self) -> Result<(), ConsumerError> {
+        self.setup.heartbeat.tick();
+        self.forget_strangers();
+        let owned = self.tracker.spans().into_iter().map(|(key, _)| key);
+        let unpaused: Vec<TopicPartition> = owned.filter(|key| !self.paused.contains(key)).collect();
+        self.pause(&unpaused);
+        let kafka = Arc::clone(&self.kafka);
+        match kafka.poll(Duration::ZERO) {
+            // A record that slipped through the pause is read again.
+            Some(Ok(message)) => {
+                let back = rdkafka::Offset::Offset(message.offset());
+                kafka
+                    .seek(message.topic(), message.partition(), back, SHORT_WAIT)
+                    .map_err(ConsumerError::Fatal)
+            }
+            Some(Err(error)) => self.meet(error),
+            None => Ok(()),
+        }
+    }
+
+    fn meet(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::FencedInstanceId) => return Err(ConsumerError::Replaced(error)),
+            Some(RDKafkaErrorCode::AutoOffsetReset) => self.skip_removed(),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                debug!(%error, "A subscribed topic does not exist; reading it once it does");
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => return Err(ConsumerError::Fatal(error)),
+            _ => debug!(%error, "Reading met an error; trying again"),
+        }
+        Ok(())
+    }
+
+    /// Retention overtook reading: goes on with the oldest records there are.
+    fn skip_removed(&mut self) {
+        for (key, _) in self.tracker.spans() {
+            let Ok((low, _)) = self.kafka.fetch_watermarks(&key.0, key.1.0, SHORT_WAIT) else {
+                continue;
+            };
+            let Some(next) = self.tracker.next_expected(&key) else {
+                continue;
+            };
+            if next < low {
+                self.kafka.context().note_lost(&key.0, key.1.0, next, low);
+                let forward = rdkafka::Offset::Offset(low);
+                if let Err(error) = self.kafka.seek(&key.0, key.1.0, forward, SHORT_WAIT) {
+                    warn!(%error, "Reading could not go on after removed records; trying again");
+                }
+            }
+        }
+    }
+
+    /// Keeps the membership, reading nothing, until everything in flight is committed.
+    fn stay_until_committed(&mut self) {
+        for sleeper in self.tiers.retain(|_| false) {
+            sleeper.record.give_back();
+        }
+        let owned: Vec<TopicPartition> = self.tracker.spans().into_iter().map(|(key, _)| key).collect();
+        self.pause(&owned);
+        while !self.setup.committed.is_cancelled() {
+            self.setup.heartbeat.tick();
+            // A record or an error that comes now is left for the next start.
+            let _ = self.kafka.poll(SLICE);
+        }
+        info!("Everything in flight is committed; leaving Kafka");
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.setup.runtime.block_on(tokio::time::sleep(time));
+    }
+}
+
+enum Offer {
+    Taken,
+    Full(Outgoing),
+    Closed,
+}
+
+impl Outgoing {
+    fn position(&self) -> &Position {
+        match self {
+            Self::Arrival(arrival) => arrival.record.position(),
+            Self::Settled(settled) => &settled.position,
+        }
+    }
+
+    fn give_back(self) {
+        if let Self::Arrival(arrival) = self {
+            arrival.record.give_back();
+        }
+    }
+
+    fn offer(self, outlets: &Outlets, runtime: &tokio::runtime::Handle, wait: Duration) -> Offer {
+        match self {
+            Self::Arrival(arrival) => match send(&outlets.arrivals, arrival, runtime, wait) {
+                Ok(()) => Offer::Taken,
+                Err(Some(same)) => Offer::Full(Self::Arrival(same)),
+                Err(None) => Offer::Closed,
+            },
+            Self::Settled(settled) => match send(&outlets.settled, settled, runtime, wait) {
+                Ok(()) => Offer::Taken,
+                Err(Some(same)) => Offer::Full(Self::Settled(same)),
+                Err(None) => Offer::Closed,
+            },
+        }
+    }
+}
+
+/// Sends, waiting a little for room; gives the item back when there is none, nothing when the other
+/// end is gone.
+fn send<T>(
+    sender: &mpsc::Sender<T>,
+    item: T,
+    runtime: &tokio::runtime::Handle,
+    wait: Duration,
+) -> Result<(), Option<T>> {
+    use mpsc::error::{SendTimeoutError, TrySendError};
+    match sender.try_send(item) {
+        Ok(()) => Ok(()),
+        Err(TrySendError::Closed(_)) => Err(None),
+        Err(TrySendError::Full(item)) => match runtime.block_on(sender.send_timeout(item, wait)) {
+            Ok(()) => Ok(()),
+            Err(SendTimeoutError::Timeout(item)) => Err(Some(item)),
+            Err(SendTimeoutError::Closed(_)) => Err(None),
+        },
+    }
+}
+
+fn list(keys: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(keys.len());
+    for (topic, partition) in keys {
+        list.add_partition(topic, partition.0);
+    }
+    list
+}
+
+/// Copies a message out of the client's buffers: the one copy of an event's body.
+fn detach(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> RawRecord {
+    let header = |header: rdkafka::message::Header<'_, &[u8]>| Header {
+        name: header.key.into(),
+        value: header.value.map(Bytes::copy_from_slice),
+    };
+    RawRecord {
+        origin: Origin {
+            topic: Arc::clone(topic),
+            partition: Partition(message.partition()),
+            offset: Offset(message.offset()),
+            timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
+        },
+        key: message.key().map(Bytes::copy_from_slice),
+        headers: message
+            .headers()
+            .map(|headers| headers.iter().map(header).collect())
+            .unwrap_or_default(),
+        value: message.payload().map(Bytes::copy_from_slice),
+    }
+}

@@ -1,0 +1,232 @@
+//! What happens when the group's partitions move: ours to take, ours to give, ours no more.
+//!
+//! A partition begins where its commit says, with what the commit's metadata says is settled, read in
+//! the same call. A partition that is given back is drained first, and its last commit made, while it
+//! is still ours. A partition that was lost is forgotten at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use postrider_kafka::committer::Flush;
+use postrider_kafka::connection::{Reachability, log_error, log_line};
+use postrider_types::Partition;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset as KafkaOffset, TopicPartitionList};
+use tracing::{debug, error, info, warn};
+
+use crate::config::Start;
+use crate::ledger::{Ledger, decode};
+use crate::membership::OFFSETS_TIMEOUT;
+use crate::metrics::Metrics;
+use crate::tracker::{TopicPartition, Tracker};
+
+const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the callbacks need to know.
+#[derive(Debug)]
+pub struct Context {
+    pub(crate) tracker: Arc<Tracker>,
+    pub(crate) flush: Flush,
+    pub(crate) reachability: Reachability,
+    pub(crate) metrics: Metrics,
+    /// How long a partition that is given back is drained.
+    pub(crate) drain: Duration,
+    /// The names of the source topics: `start` speaks of them alone.
+    pub(crate) sources: Vec<Arc<str>>,
+    pub(crate) start: Start,
+    /// Whether the group had committed nothing of the sources when this process began, and has not since.
+    pub(crate) group_is_new: AtomicBool,
+    pub(crate) joined: AtomicBool,
+    pub(crate) stopping: AtomicBool,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&self.reachability, &error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.reachability.note(
+            statistics
+                .brokers
+                .values()
+                .any(|broker| broker.nodeid >= 0 && broker.state == "UP"),
+        );
+        for (name, topic) in &statistics.topics {
+            let topic_name: Arc<str> = name.as_str().into();
+            for (number, partition) in topic.partitions.iter().filter(|(number, _)| **number >= 0) {
+                let end = partition.ls_offset;
+                if let Some(base) = self
+                    .tracker
+                    .watermark(&topic_name, Partition(*number))
+                    .filter(|_| end >= 0)
+                {
+                    self.metrics.lag(name, *number, (end - base).max(0));
+                }
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, partitions),
+            other => error!(code = ?other, "The group could not be rebalanced"),
+        }
+    }
+}
+
+/// Where a partition begins.
+struct Beginning {
+    ledger: Ledger,
+    /// Nothing was committed before.
+    is_first: bool,
+}
+
+impl Context {
+    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let mut begun = TopicPartitionList::new();
+        let mut first = TopicPartitionList::new();
+        if partitions.count() > 0 {
+            let committed = self.committed(consumer, partitions);
+            for element in committed.elements() {
+                let Some(beginning) = self.beginning(consumer, &element) else {
+                    continue;
+                };
+                let offset = KafkaOffset::Offset(beginning.ledger.base());
+                if beginning.is_first {
+                    add(&mut first, &element, offset);
+                }
+                add(&mut begun, &element, offset);
+                self.tracker
+                    .assign(element.topic().into(), Partition(element.partition()), beginning.ledger);
+            }
+        }
+        if begun.count() > 0 {
+            self.group_is_new.store(false, Ordering::Relaxed);
+        }
+        self.commit_start(consumer, &first);
+        if let Err(error) = consumer.incremental_assign(&begun) {
+            error!(%error, "The assigned partitions cannot be read");
+        }
+        info!(partitions = begun.count(), "Partitions assigned");
+        self.joined.store(true, Ordering::Relaxed);
+    }
+
+    /// What the group committed; asked again until it is known, because nothing may be read before.
+    fn committed(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> TopicPartitionList {
+        loop {
+            match consumer.committed_offsets(partitions.clone(), OFFSETS_TIMEOUT) {
+                Ok(committed) => return committed,
+                Err(error) if self.stopping.load(Ordering::Relaxed) => {
+                    debug!(%error, "Stopping while the committed offsets were being read");
+                    return TopicPartitionList::new();
+                }
+                Err(error) => warn!(%error, "The committed offsets cannot be read; trying again"),
+            }
+        }
+    }
+
+    fn beginning(&self, consumer: &BaseConsumer<Self>, element: &TopicPartitionListElem<'_>) -> Option<Beginning> {
+        let (topic, partition) = (element.topic(), element.partition());
+        let (low, high) = self.watermarks(consumer, topic, partition)?;
+        let KafkaOffset::Offset(committed) = element.offset() else {
+            let base = self.first_offset(topic, low, high);
+            return Some(Beginning {
+                ledger: Ledger::new(base, &[]),
+                is_first: true,
+            });
+        };
+        if committed < low {
+            self.note_lost(topic, partition, committed, low);
+            return Some(Beginning {
+                ledger: Ledger::new(low, &[]),
+                is_first: false,
+            });
+        }
+        let settled = decode(committed, element.metadata()).unwrap_or_else(|error| {
+            error!(topic, partition, committed, %error, "What is settled above the committed offset is unknown; delivering from there");
+            Vec::new()
+        });
+        Some(Beginning {
+            ledger: Ledger::new(committed, &settled),
+            is_first: false,
+        })
+    }
+
+    fn watermarks(&self, consumer: &BaseConsumer<Self>, topic: &str, partition: i32) -> Option<(i64, i64)> {
+        loop {
+            match consumer.fetch_watermarks(topic, partition, WATERMARKS_TIMEOUT) {
+                Ok(watermarks) => return Some(watermarks),
+                Err(_) if self.stopping.load(Ordering::Relaxed) => return None,
+                Err(error) => warn!(topic, partition, %error, "A partition's ends cannot be read; trying again"),
+            }
+        }
+    }
+
+    fn first_offset(&self, topic: &str, low: i64, high: i64) -> i64 {
+        let is_source = self.sources.iter().any(|source| &**source == topic);
+        // A partition that was added to a group that reads already holds only what came after.
+        let may_skip = is_source && self.start == Start::Latest && self.group_is_new.load(Ordering::Relaxed);
+        if may_skip { high } else { low }
+    }
+
+    pub(crate) fn note_lost(&self, topic: &str, partition: i32, wanted: i64, low: i64) {
+        self.metrics.lost(topic, low.abs_diff(wanted));
+        error!(
+            topic,
+            partition, wanted, low, "Kafka removed records before they were read; going on with the oldest it has"
+        );
+    }
+
+    /// A start that is not committed would be chosen anew after a restart.
+    fn commit_start(&self, consumer: &BaseConsumer<Self>, first: &TopicPartitionList) {
+        if first.count() == 0 {
+            return;
+        }
+        if let Err(error) = consumer.commit(first, CommitMode::Sync) {
+            warn!(%error, "Where reading starts could not be committed; it is committed with the first outcomes");
+        }
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let keys: Vec<TopicPartition> = partitions
+            .elements()
+            .iter()
+            .map(|element| (element.topic().into(), Partition(element.partition())))
+            .collect();
+        if consumer.assignment_lost() {
+            warn!(
+                partitions = keys.len(),
+                "Partitions lost; what was in flight for them is delivered again by their new owner"
+            );
+        } else if !self.stopping.load(Ordering::Relaxed) {
+            let left = self.tracker.drain(&keys, self.drain, || self.flush.ask());
+            info!(partitions = keys.len(), left, "Partitions given back");
+        }
+        self.tracker.revoke(&keys);
+        for (topic, partition) in &keys {
+            self.metrics.forget_lag(topic, partition.0);
+        }
+        if let Err(error) = consumer.incremental_unassign(partitions) {
+            error!(%error, "The revoked partitions cannot be given back");
+        }
+    }
+}
+
+fn add(list: &mut TopicPartitionList, element: &TopicPartitionListElem<'_>, offset: KafkaOffset) {
+    let added: KafkaResult<()> = list.add_partition_offset(element.topic(), element.partition(), offset);
+    added.expect("a non-negative offset can always be set");
+}

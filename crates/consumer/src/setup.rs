@@ -1,0 +1,138 @@
+//! What the poll thread is made of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use postrider_kafka::committer::Flush;
+use postrider_kafka::connection::Reachability;
+use postrider_types::{Clock, EventType};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::membership::OFFSETS_TIMEOUT;
+use crate::metrics::Metrics;
+use crate::rebalance::Context;
+use crate::tracker::Tracker;
+
+/// What a topic is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Events, of this type unless they say otherwise.
+    Source(EventType),
+    /// Parked deliveries of this delay.
+    Retry(Duration),
+}
+
+/// Tells that the poll thread makes progress.
+#[derive(Debug, Clone, Default)]
+pub struct Heartbeat(Arc<AtomicI64>);
+
+impl Heartbeat {
+    pub(crate) fn tick(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has ticked; whoever watches compares.
+    #[must_use]
+    pub fn ticks(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the poll thread is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// The `consumer` section.
+    pub config: Config,
+    /// librdkafka's configuration.
+    pub client: ClientConfig,
+    /// The topics to read.
+    pub topics: HashMap<Arc<str>, Topic>,
+    /// The delays of the retry schedule.
+    pub delays: Vec<Duration>,
+    /// `delivery.drain`
+    pub drain: Duration,
+    /// For waiting inside the thread.
+    pub runtime: Handle,
+    /// The time.
+    pub clock: Clock,
+    /// Its series.
+    pub metrics: Metrics,
+    /// Shared with the committer.
+    pub flush: Flush,
+    /// Shared with the committer.
+    pub reachability: Reachability,
+    /// Ticks with every poll.
+    pub heartbeat: Heartbeat,
+    /// True once partitions have been assigned.
+    pub joined: watch::Sender<bool>,
+    /// Fires when reading should end; fired here when it ends by itself.
+    pub stop: CancellationToken,
+    /// Fires when everything in flight is committed.
+    pub committed: CancellationToken,
+}
+
+impl Setup {
+    /// The topics to read, from the configured sources and the retry topics' names.
+    #[must_use]
+    pub fn topics(config: &Config, retry: &[(String, Duration)]) -> HashMap<Arc<str>, Topic> {
+        let sources = config
+            .sources
+            .iter()
+            .map(|source| (source.topic.as_str().into(), Topic::Source(source.event)));
+        let retry = retry
+            .iter()
+            .map(|(name, delay)| (name.as_str().into(), Topic::Retry(*delay)));
+        sources.chain(retry).collect()
+    }
+
+    pub(crate) fn context(&self, tracker: &Arc<Tracker>) -> Context {
+        Context {
+            tracker: Arc::clone(tracker),
+            flush: self.flush.clone(),
+            reachability: self.reachability.clone(),
+            metrics: self.metrics.clone(),
+            drain: self.drain,
+            sources: self.sources(),
+            start: self.config.start,
+            group_is_new: AtomicBool::new(true),
+            joined: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    fn sources(&self) -> Vec<Arc<str>> {
+        let is_source = |topic: &Topic| matches!(topic, Topic::Source(_));
+        self.topics
+            .iter()
+            .filter(|(_, topic)| is_source(topic))
+            .map(|(name, _)| Arc::clone(name))
+            .collect()
+    }
+
+    /// Whether the group has committed anything of the sources.
+    pub(crate) fn group_has_commits(&self, kafka: &BaseConsumer<Context>) -> KafkaResult<bool> {
+        let mut asked = TopicPartitionList::new();
+        for source in self.sources() {
+            let metadata = kafka.fetch_metadata(Some(&source), OFFSETS_TIMEOUT)?;
+            for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+                asked.add_partition(&source, partition.id());
+            }
+        }
+        if asked.count() == 0 {
+            return Ok(false);
+        }
+        let committed = kafka.committed_offsets(asked, OFFSETS_TIMEOUT)?;
+        Ok(committed
+            .elements()
+            .iter()
+            .any(|element| matches!(element.offset(), Offset::Offset(_))))
+    }
+}

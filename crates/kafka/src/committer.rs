@@ -1,0 +1,342 @@
+//! The committer: its own thread, one producer. It gathers settled records into a batch and
+//! commits each batch with the offsets it settles, in one transaction.
+//!
+//! Three rules keep a commit honest:
+//! - The membership is taken first, and the assignments are checked after it. A generation of an
+//!   ownership that is still in force cannot be stale without the broker knowing.
+//! - Once the end of a transaction may have been asked for, it is never aborted on a guess; when its
+//!   answer is lost for good, the committed offsets tell whether it took effect.
+//! - A call that may be repeated is repeated unchanged until the transaction's own time is over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_types::Settled;
+use rdkafka::ClientConfig;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::batch::{Batch, BatchLimits};
+use crate::connection::Reachability;
+use crate::encode::Encoder;
+use crate::metrics::{Metrics, TransactionResult};
+use crate::offsets::{OffsetCommit, OffsetKeeper, to_list};
+use crate::publisher::{PublishError, Publisher};
+
+/// The longest an interval is stretched when commits are slow.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// Why the committer ended before its input did.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitterError {
+    /// Another process has this instance's place.
+    #[error("another process runs with the same instance_id and has taken over; give each its own")]
+    Replaced(#[source] PublishError),
+    /// The client cannot be made.
+    #[error("the Kafka producer cannot be made from kafka.properties")]
+    Client(#[source] rdkafka::error::KafkaError),
+    /// It was told to give up while Kafka was away.
+    #[error("stopped before everything was committed; what was not is delivered again")]
+    GivenUp,
+}
+
+/// How batches are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Records and offsets in one transaction.
+    Transactions,
+    /// Records first, offsets after them.
+    AtLeastOnce,
+}
+
+/// What the committer is made of.
+#[derive(Debug)]
+pub struct Settings {
+    /// The producer's configuration.
+    pub producer: ClientConfig,
+    /// With or without transactions.
+    pub mode: Mode,
+    /// The partitions of the topics whose records stick together.
+    pub partitions: HashMap<String, i32>,
+    /// `consumer.commit_interval`
+    pub interval: Duration,
+    /// When a batch is full.
+    pub limits: BatchLimits,
+    /// Makes the records.
+    pub encoder: Encoder,
+}
+
+/// Asks the committer to commit what it has without waiting for its interval.
+#[derive(Debug, Clone, Default)]
+pub struct Flush(Arc<Notify>);
+
+impl Flush {
+    /// Asks once.
+    pub fn ask(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// The committer. Made first, so that this instance holds its transactional place before it reads.
+#[derive(Debug)]
+pub struct Committer {
+    settings: Settings,
+    publisher: Publisher,
+    reachability: Reachability,
+    metrics: Metrics,
+    runtime: Handle,
+    give_up: CancellationToken,
+    sequence: u32,
+    last_commit: Duration,
+}
+
+impl Committer {
+    /// Makes the producer and takes this instance's place; keeps trying while Kafka is away.
+    /// Blocks: for a thread of its own.
+    ///
+    /// # Errors
+    /// [`CommitterError`] when the client cannot be made, or when told to give up.
+    pub fn open(
+        settings: Settings,
+        reachability: Reachability,
+        metrics: Metrics,
+        runtime: Handle,
+        give_up: CancellationToken,
+    ) -> Result<Self, CommitterError> {
+        let publisher = connect(&settings, &reachability)?;
+        let last_commit = Duration::ZERO;
+        let committer = Self {
+            settings,
+            publisher,
+            reachability,
+            metrics,
+            runtime,
+            give_up,
+            sequence: 0,
+            last_commit,
+        };
+        committer.take_place()?;
+        Ok(committer)
+    }
+
+    fn take_place(&self) -> Result<(), CommitterError> {
+        if self.settings.mode == Mode::AtLeastOnce {
+            return Ok(());
+        }
+        let mut backoff = FIRST_BACKOFF;
+        while let Err(error) = self.publisher.take_place() {
+            warn!(%error, "Kafka does not give this instance its transactional place; trying again");
+            self.pause(&mut backoff)?;
+        }
+        info!("Ready to commit in transactions");
+        Ok(())
+    }
+
+    /// Commits what comes until the input closes and everything is committed. Blocks.
+    ///
+    /// # Errors
+    /// [`CommitterError`] when going on would break a promise, or when told to give up.
+    pub fn run(
+        mut self,
+        mut settled: mpsc::Receiver<Settled>,
+        offsets: &dyn OffsetKeeper,
+        flush: &Flush,
+    ) -> Result<(), CommitterError> {
+        while let Some(batch) = self.gather(&mut settled, flush)? {
+            self.commit(batch, offsets)?;
+        }
+        Ok(())
+    }
+
+    /// The next batch: opened by the first record, closed by the interval, its limits, a flush, or
+    /// the end of the input.
+    fn gather(&self, settled: &mut mpsc::Receiver<Settled>, flush: &Flush) -> Result<Option<Batch>, CommitterError> {
+        let runtime = self.runtime.clone();
+        runtime.block_on(async {
+            let first = tokio::select! {
+                first = settled.recv() => first,
+                () = self.give_up.cancelled() => return Err(CommitterError::GivenUp),
+            };
+            let Some(first) = first else { return Ok(None) };
+            let mut batch = Batch::default();
+            batch.push(first, &self.settings.encoder);
+            let end = Instant::now() + self.interval();
+            while !batch.is_full(self.settings.limits) {
+                tokio::select! {
+                    biased;
+                    next = settled.recv() => match next {
+                        Some(next) => batch.push(next, &self.settings.encoder),
+                        None => break,
+                    },
+                    () = flush.0.notified() => break,
+                    () = tokio::time::sleep_until(end) => break,
+                }
+            }
+            Ok(Some(batch))
+        })
+    }
+
+    fn interval(&self) -> Duration {
+        let configured = self.settings.interval;
+        (self.last_commit * 2).clamp(configured, configured.max(LONGEST_INTERVAL))
+    }
+
+    fn commit(&mut self, mut batch: Batch, offsets: &dyn OffsetKeeper) -> Result<(), CommitterError> {
+        let mut backoff = FIRST_BACKOFF;
+        while !batch.is_empty() {
+            self.sequence = self.sequence.wrapping_add(1);
+            let begun = Instant::now();
+            let tried = match self.settings.mode {
+                Mode::Transactions => self.transaction(&mut batch, offsets),
+                Mode::AtLeastOnce => self.without_transaction(&mut batch, offsets),
+            };
+            self.last_commit = begun.elapsed();
+            let committed = match tried {
+                Ok(()) => true,
+                Err(failed) => self.meet(failed, offsets, &mut backoff)?,
+            };
+            if committed {
+                self.committed(&batch, offsets);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn committed(&self, batch: &Batch, offsets: &dyn OffsetKeeper) {
+        offsets.apply(&batch.positions());
+        for letter in batch.dead_letters() {
+            self.metrics.dead_letter(letter.reason);
+        }
+        self.reachability.note(true);
+        self.metrics.transaction_seconds.observe(self.last_commit.as_secs_f64());
+        self.metrics.ended(TransactionResult::Committed);
+    }
+
+    fn transaction(&self, batch: &mut Batch, offsets: &dyn OffsetKeeper) -> Result<(), Failed> {
+        self.publisher.publish_in_transaction(batch.records(), self.sequence)?;
+        let membership = offsets.membership().map_err(|_| not_a_member());
+        let lost = batch.retain(|position| offsets.owns(position));
+        if lost > 0 {
+            debug!(
+                lost,
+                "Partitions were lost while their records were being published; trying without them"
+            );
+            return Err(Failed::from(not_a_member()));
+        }
+        let commits = offsets.preview(&batch.positions(), self.sequence);
+        let list = to_list(&commits).map_err(PublishError::Again)?;
+        self.publisher
+            .commit(&list, &membership?)
+            .map_err(|error| Failed { error, commits })
+    }
+
+    fn without_transaction(&self, batch: &mut Batch, offsets: &dyn OffsetKeeper) -> Result<(), Failed> {
+        batch.retain(|position| offsets.owns(position));
+        self.publisher.send_all(batch.records(), self.sequence)?;
+        let commits = offsets.preview(&batch.positions(), self.sequence);
+        let list = to_list(&commits).map_err(PublishError::Again)?;
+        Ok(offsets.commit(&list).map_err(PublishError::Again)?)
+    }
+
+    /// Meets a failure: gives the transaction up and waits, or goes on with a new producer. Tells
+    /// whether the transaction took effect after all.
+    fn meet(
+        &mut self,
+        failed: Failed,
+        offsets: &dyn OffsetKeeper,
+        backoff: &mut Duration,
+    ) -> Result<bool, CommitterError> {
+        self.metrics.ended(TransactionResult::Aborted);
+        if let PublishError::Again(error) = &failed.error {
+            warn!(%error, "A batch was not committed; trying the same batch again");
+            match self.abort() {
+                Ok(()) => return self.pause(backoff).map(|()| false),
+                Err(error) => warn!(%error, "The transaction could not be aborted"),
+            }
+        }
+        self.recover(failed, offsets)
+    }
+
+    fn abort(&self) -> Result<(), PublishError> {
+        match self.settings.mode {
+            Mode::Transactions => self.publisher.abort(),
+            Mode::AtLeastOnce => Ok(()),
+        }
+    }
+
+    /// Goes on with a new producer after the old one failed for good; tells whether the transaction
+    /// it was in took effect.
+    ///
+    /// A producer is fenced by its own stall, when the broker's time for the transaction ran out, or by
+    /// another process of the same name. In the second case going on would fence that one in turn.
+    fn recover(&mut self, failed: Failed, offsets: &dyn OffsetKeeper) -> Result<bool, CommitterError> {
+        let stalled = self.last_commit >= self.publisher.patience();
+        if matches!(failed.error, PublishError::Fenced(_)) && !stalled {
+            return Err(CommitterError::Replaced(failed.error));
+        }
+        warn!(error = %failed.error, "The Kafka producer failed; making a new one");
+        self.reconnect()?;
+        if failed.commits.is_empty() {
+            return Ok(false);
+        }
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            match offsets.is_committed(&failed.commits) {
+                Ok(committed) => return Ok(committed),
+                Err(error) => warn!(%error, "The committed offsets cannot be read; trying again"),
+            }
+            self.pause(&mut backoff)?;
+        }
+    }
+
+    fn reconnect(&mut self) -> Result<(), CommitterError> {
+        self.publisher = connect(&self.settings, &self.reachability)?;
+        self.take_place()
+    }
+
+    fn pause(&self, backoff: &mut Duration) -> Result<(), CommitterError> {
+        let stopped = self.give_up.cancelled();
+        let slept = self
+            .runtime
+            .block_on(async { tokio::time::timeout(*backoff, stopped).await });
+        *backoff = (*backoff * 2).min(LONGEST_BACKOFF);
+        if slept.is_ok() {
+            Err(CommitterError::GivenUp)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn connect(settings: &Settings, reachability: &Reachability) -> Result<Publisher, CommitterError> {
+    Publisher::new(&settings.producer, settings.partitions.clone(), reachability.clone())
+        .map_err(CommitterError::Client)
+}
+
+/// A failed publication, and the offsets it would have committed, once they were on their way.
+#[derive(Debug)]
+struct Failed {
+    error: PublishError,
+    commits: Vec<OffsetCommit>,
+}
+
+impl From<PublishError> for Failed {
+    fn from(error: PublishError) -> Self {
+        Self {
+            error,
+            commits: Vec::new(),
+        }
+    }
+}
+
+fn not_a_member() -> PublishError {
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+    PublishError::Again(KafkaError::ConsumerCommit(RDKafkaErrorCode::UnknownMemberId))
+}

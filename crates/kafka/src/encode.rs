@@ -1,0 +1,298 @@
+//! From what a record's deliveries came to, to the records that are published.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_types::{DeadLetter, Header, Outcome, Parked, Resolution};
+
+use crate::config::ResultsConfig;
+use crate::parked;
+
+/// One record to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its topic.
+    pub topic: String,
+    /// Whether it goes where all such records of its transaction go, instead of where its key says:
+    /// each partition touched costs the transaction a marker.
+    pub sticky: bool,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its headers.
+    pub headers: Vec<Header>,
+    /// Its value; `None` is Kafka's null.
+    pub value: Option<Bytes>,
+}
+
+impl Outgoing {
+    /// About what it takes on the wire and in memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|header| header.name.len() + value_len(header.value.as_ref()) + 4)
+            .sum();
+        OVERHEAD + value_len(self.key.as_ref()) + value_len(self.value.as_ref()) + headers
+    }
+}
+
+/// A record's own fields and its batch's header, generously.
+const OVERHEAD: usize = 128;
+
+fn value_len(value: Option<&Bytes>) -> usize {
+    value.map_or(0, Bytes::len)
+}
+
+/// How much each topic takes in one record, as the brokers said at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The results topic.
+    pub results: usize,
+    /// The dead-letter topic.
+    pub dead_letters: usize,
+    /// The smallest of the retry topics.
+    pub retry: usize,
+}
+
+impl Limits {
+    /// Kafka's own default for every topic.
+    pub const DEFAULT: Self = Self {
+        results: 1_048_588,
+        dead_letters: 1_048_588,
+        retry: 1_048_588,
+    };
+
+    /// The largest of them: what the producer has to let through.
+    #[must_use]
+    pub fn largest(&self) -> usize {
+        self.results.max(self.dead_letters).max(self.retry)
+    }
+}
+
+/// Turns resolutions into records.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    results: ResultsConfig,
+    limits: Limits,
+}
+
+impl Encoder {
+    /// For the configured topics and their limits.
+    #[must_use]
+    pub const fn new(results: ResultsConfig, limits: Limits) -> Self {
+        Self { results, limits }
+    }
+
+    /// The records of one delivery's resolution.
+    #[must_use]
+    pub fn resolution(&self, resolution: &Resolution) -> Vec<Outgoing> {
+        let outcome = resolution.outcome.as_ref().map(|outcome| self.outcome(outcome));
+        let parked = resolution.parked.as_ref().map(|parked| self.parked(parked));
+        let dead_letter = resolution.dead_letter.as_ref().map(|letter| self.dead_letter(letter));
+        [outcome, parked, dead_letter].into_iter().flatten().collect()
+    }
+
+    fn outcome(&self, outcome: &Outcome) -> Outgoing {
+        let value = serde_json::to_vec(outcome).expect("an outcome has no maps with odd keys");
+        let key = Bytes::copy_from_slice(outcome.delivery_id.as_str().as_bytes());
+        Outgoing {
+            topic: self.results.topic.clone(),
+            sticky: false,
+            key: Some(key),
+            headers: vec![text("content-type", "application/json")],
+            value: Some(value.into()),
+        }
+    }
+
+    fn parked(&self, parked: &Parked) -> Outgoing {
+        Outgoing {
+            topic: retry_topic(&self.results.retry_prefix, parked.tier),
+            sticky: true,
+            key: parked.event.key.clone(),
+            headers: parked::headers(parked),
+            value: Some(parked.event.body.clone()),
+        }
+    }
+
+    fn dead_letter(&self, letter: &DeadLetter) -> Outgoing {
+        let mut outgoing = Outgoing {
+            topic: self.results.dead_letters.clone(),
+            sticky: false,
+            key: letter.key.clone(),
+            headers: dead_letter_headers(letter),
+            value: letter.value.clone(),
+        };
+        self.truncate(&mut outgoing);
+        outgoing
+    }
+
+    /// A dead letter that the topic would refuse goes as far as it fits, with the whole value's digest.
+    fn truncate(&self, outgoing: &mut Outgoing) {
+        let over = (outgoing.size() + DIGEST_HEADER).saturating_sub(self.limits.dead_letters);
+        let Some(value) = outgoing.value.as_mut().filter(|_| over > DIGEST_HEADER) else {
+            return;
+        };
+        let digest = sha256_hex(value);
+        value.truncate(value.len().saturating_sub(over));
+        outgoing.headers.push(text("pr-dl-sha256", &digest));
+        if outgoing.size() > self.limits.dead_letters {
+            outgoing
+                .headers
+                .retain(|header| header.name.starts_with(DEAD_LETTER_PREFIX));
+        }
+    }
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the digest's header takes.
+const DIGEST_HEADER: usize = 80;
+
+const DEAD_LETTER_PREFIX: &str = "pr-";
+
+/// The name of the retry topic of a delay: `<n>s`, or `<n>ms` where it is no whole second.
+#[must_use]
+pub fn retry_topic(prefix: &str, delay: Duration) -> String {
+    match delay.as_millis() {
+        millis if millis % 1000 == 0 => format!("{prefix}{}s", millis / 1000),
+        millis => format!("{prefix}{millis}ms"),
+    }
+}
+
+fn text(name: &str, value: &str) -> Header {
+    Header {
+        name: name.into(),
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+    }
+}
+
+/// The original headers, less the forged ones, and what postrider says.
+fn dead_letter_headers(letter: &DeadLetter) -> Vec<Header> {
+    let forged = |name: &str| {
+        name.get(..3)
+            .is_some_and(|start| start.eq_ignore_ascii_case(DEAD_LETTER_PREFIX))
+    };
+    let mut headers: Vec<Header> = letter
+        .headers
+        .iter()
+        .filter(|header| !forged(&header.name))
+        .cloned()
+        .collect();
+    let origin = &letter.origin;
+    headers.extend([
+        text("pr-dl-reason", letter.reason.as_str()),
+        text("pr-dl-message", &letter.message),
+        text("pr-dl-topic", &origin.topic),
+        text("pr-dl-partition", &origin.partition.to_string()),
+        text("pr-dl-offset", &origin.offset.to_string()),
+        text("pr-dl-timestamp", &origin.timestamp.as_millis().to_string()),
+    ]);
+    if let Some(delivery) = &letter.delivery {
+        headers.push(text("pr-webhook-id", delivery.webhook_id.as_str()));
+        headers.push(text("pr-attempts", &delivery.attempts.to_string()));
+        headers.extend(
+            delivery
+                .last_status
+                .map(|status| text("pr-last-status", &status.to_string())),
+        );
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_types::event::last_header;
+    use postrider_types::settlement::DeadDelivery;
+    use postrider_types::{DeadLetterReason, Offset, Origin, Partition, Timestamp, WebhookId};
+
+    use super::*;
+
+    fn letter(value: Option<Bytes>) -> DeadLetter {
+        DeadLetter {
+            origin: Origin {
+                topic: "shipments".into(),
+                partition: Partition(1),
+                offset: Offset(7),
+                timestamp: Timestamp::from_millis(5),
+            },
+            key: Some("k".into()),
+            headers: vec![text("trace", "x"), text("PR-dl-reason", "forged")],
+            value,
+            reason: DeadLetterReason::NotJson,
+            message: "line 1".to_owned(),
+            delivery: None,
+        }
+    }
+
+    fn encoder(dead_letters: usize) -> Encoder {
+        Encoder::new(
+            ResultsConfig::default(),
+            Limits {
+                dead_letters,
+                ..Limits::DEFAULT
+            },
+        )
+    }
+
+    fn header<'a>(outgoing: &'a Outgoing, name: &str) -> Option<&'a str> {
+        last_header(&outgoing.headers, name).map(|value| std::str::from_utf8(value).unwrap())
+    }
+
+    #[test]
+    fn a_dead_letter_keeps_key_value_and_headers_and_loses_forged_ones() {
+        let sent = encoder(10_000).dead_letter(&letter(Some("{".into())));
+        assert_eq!(
+            (sent.key.as_deref(), sent.value.as_deref()),
+            (Some(&b"k"[..]), Some(&b"{"[..]))
+        );
+        assert_eq!(header(&sent, "trace"), Some("x"));
+        assert_eq!(header(&sent, "PR-dl-reason"), None);
+        let told = ["reason", "message", "topic", "partition", "offset", "timestamp"]
+            .map(|name| header(&sent, &format!("pr-dl-{name}")).unwrap());
+        assert_eq!(told, ["not_json", "line 1", "shipments", "1", "7", "5"]);
+    }
+
+    #[test]
+    fn a_dead_letter_of_a_delivery_names_it() {
+        let delivery = DeadDelivery {
+            webhook_id: WebhookId::new("wh_1").unwrap(),
+            attempts: 11,
+            last_status: Some(503),
+        };
+        let sent = encoder(10_000).dead_letter(&DeadLetter {
+            delivery: Some(delivery),
+            ..letter(None)
+        });
+        assert_eq!(sent.value, None);
+        let told = ["pr-webhook-id", "pr-attempts", "pr-last-status"].map(|name| header(&sent, name).unwrap());
+        assert_eq!(told, ["wh_1", "11", "503"]);
+    }
+
+    #[test]
+    fn what_the_topic_would_refuse_goes_truncated_with_its_digest() {
+        let sent = encoder(2_000).dead_letter(&letter(Some(Bytes::from(vec![b'x'; 5_000]))));
+        assert!(
+            sent.size() <= 2_000 && sent.value.as_ref().unwrap().len() > 1_000,
+            "{}",
+            sent.size()
+        );
+        let digest = "c59d3c0480cc2d71d8f646e735e92da65450311eec46e81a5db8c7e6e8a92054";
+        assert_eq!(header(&sent, "pr-dl-sha256"), Some(digest));
+        let whole = encoder(10_000).dead_letter(&letter(Some(Bytes::from(vec![b'x'; 5_000]))));
+        assert_eq!(header(&whole, "pr-dl-sha256"), None);
+        assert_eq!(whole.value.map(|value| value.len()), Some(5_000));
+    }
+
+    #[test]
+    fn retry_topics_are_named_by_their_delay() {
+        let name = |millis| retry_topic("p.", Duration::from_millis(millis));
+        assert_eq!(
+            [name(5_000), name(500), name(1_500), name(18_000_000)],
+            ["p.5s", "p.500ms", "p.1500ms", "p.18000s"]
+        );
+    }
+}
