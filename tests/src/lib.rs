@@ -1,1 +1,32 @@
-//! placeholder
+//! The harness of the end-to-end tests: a real Kafka, the real binary, and receivers that remember everything.
+//!
+//! # Life of a test
+//!
+//! 1. A [`Scene`] gives it names of its own on the [`Broker`] that all tests of a run share.
+//! 2. [`Receiver`]s stand for the merchants: they answer as scripted and keep every request's bytes.
+//! 3. The scene's configuration, changed as the test needs it, starts a [`Daemon`].
+//! 4. Records go into a [`Topic`]; what comes out is read as a `read_committed` reader sees it, and every
+//!    outcome and dead letter has to fit its schema before the test looks at it.
+//!
+//! Whatever a test started ends with it, and with the test process however that ends: the broker hangs on a
+//! pipe, daemons on the kernel's parent-death signal. A test that needs the broker fails without it.
+//!
+//! Reading order: `scene`, `broker`, `topic`, `receiver`, `daemon`, `contract`.
+
+pub mod binary;
+pub mod broker;
+pub mod contract;
+pub mod daemon;
+pub mod patience;
+pub mod port;
+pub mod receiver;
+pub mod request;
+pub mod scene;
+pub mod topic;
+
+pub use broker::Broker;
+pub use contract::{DeadLetter, Schema};
+pub use daemon::Daemon;
+pub use receiver::{Answer, Receiver};
+pub use scene::Scene;
+pub use topic::{Received, Sent, Topic};

@@ -125,6 +125,13 @@ impl Committer {
         Ok(committer)
     }
 
+    /// The same, to be given up by another signal than the one that stopped it from opening.
+    #[must_use]
+    pub fn giving_up(mut self, give_up: CancellationToken) -> Self {
+        self.give_up = give_up;
+        self
+    }
+
     fn take_place(&self) -> Result<(), CommitterError> {
         if self.settings.mode == Mode::AtLeastOnce {
             return Ok(());

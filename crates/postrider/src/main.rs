@@ -1,1 +1,26 @@
-fn main() {}
+//! Boots postrider and hands over to the command line.
+
+mod cli;
+mod config;
+mod pipeline;
+mod receiver;
+mod shutdown;
+mod telemetry;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // More than one TLS implementation can be linked in; the first choice wins for the whole process.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    cli::run(env::args_os(), variables())
+}
+
+/// The environment, read once. What is not UTF-8 cannot be one of ours.
+fn variables() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    env::vars_os().filter_map(text).collect()
+}

@@ -1,0 +1,80 @@
+# postrider. `make` alone lists what there is to do; ARGS passes words on, as in `make demo ARGS="--count 5 --exit"`.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+KAFKA := tests/kafka/kafka.sh
+DENY_VERSION := 0.20.2
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build-tools ## See postrider work: an embedded broker, a receiver, three webhooks, sample events
+	$(CARGO) run --locked --package postrider -- demo $(ARGS)
+
+# The binary is built with the features that the tests are built with, so that nothing is compiled twice.
+.PHONY: test
+test: build-tools kafka-tools ## Run every test, those against a real Kafka included
+	$(CARGO) build --locked --workspace --lib --bins --tests
+	POSTRIDER_BIN="$(abspath $(TARGET))/debug/postrider" $(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
+
+.PHONY: check
+check: build-tools check-format check-lint check-docs check-dependencies ## Format, lints, docs, dependencies
+
+.PHONY: check-format
+check-format:
+	$(CARGO) fmt --all --check
+
+.PHONY: check-lint
+check-lint:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: check-docs
+check-docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+# Advisories come from a database on the internet; without it the rest is checked all the same, and said so.
+.PHONY: check-dependencies
+check-dependencies: deny-tool
+	$(CARGO) deny --locked check bans licenses sources
+	@if timeout 120 $(CARGO) deny --locked fetch db >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check --disable-fetch advisories; \
+	else \
+		echo "advisories: NOT checked, the advisory database could not be fetched"; \
+	fi
+
+.PHONY: bench
+bench: build-tools ## Run the benchmarks
+	$(CARGO) bench --locked --package postrider-benches $(ARGS)
+
+.PHONY: kafka
+kafka: kafka-tools ## Start a real Kafka on 127.0.0.1:19092 to play with
+	@$(KAFKA) start
+	@echo "stop it with: $(KAFKA) stop    more: $(KAFKA) help"
+
+.PHONY: schemas
+schemas: build-tools ## Check the JSON Schemas against their examples, the samples and the code
+	$(CARGO) test --locked --package postrider-tests --test it schemas::
+
+.PHONY: clean
+clean: ## Stop Kafka, remove its data and everything built
+	$(KAFKA) wipe
+	rm -rf .kafka
+	$(CARGO) clean
+
+.PHONY: build-tools
+build-tools:
+	@.ci/setup build
+
+.PHONY: kafka-tools
+kafka-tools:
+	@.ci/setup kafka
+	@$(KAFKA) install
+
+.PHONY: deny-tool
+deny-tool:
+	@$(CARGO) deny --version 2>/dev/null | grep -qF "$(DENY_VERSION)" || \
+		$(CARGO) install --locked cargo-deny --version $(DENY_VERSION)

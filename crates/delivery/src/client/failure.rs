@@ -1,0 +1,102 @@
+//! What the HTTP client's errors mean. Every answer comes from a type somewhere in the chain of causes,
+//! never from a text.
+
+use std::error::Error;
+use std::io;
+
+use postrider_types::ErrorKind;
+
+use crate::causes;
+use crate::connector::{ConnectError, OverBudget, Stale};
+use crate::reply::Failure;
+use crate::tls::Refusal;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// Not a byte of it was written, because the connection it was given to had ended before.
+    NotSent(Failure),
+    /// It may have been seen by the endpoint, or there was no connection at all.
+    Failed(Failure),
+}
+
+impl Unanswered {
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        let failure = meaning(error);
+        if is_unsent(error) {
+            Self::NotSent(failure)
+        } else {
+            Self::Failed(failure)
+        }
+    }
+
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::NotSent(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}
+
+/// Whether the request certainly never left: hyper gave it back, or the tap held it back.
+fn is_unsent(error: &(dyn Error + 'static)) -> bool {
+    let canceled = causes::find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
+    canceled || causes::find::<Stale>(error).is_some()
+}
+
+pub(super) fn failure(kind: ErrorKind, message: &str) -> Failure {
+    let message = message.to_owned();
+    Failure { kind, message }
+}
+
+pub(super) fn too_large() -> Failure {
+    failure(
+        ErrorKind::ResponseTooLarge,
+        "The endpoint's response head is larger than 32 KiB or 100 fields, or came with too much before it",
+    )
+}
+
+fn meaning(error: &(dyn Error + 'static)) -> Failure {
+    if let Some(refused) = causes::find::<ConnectError>(error) {
+        return refused.failure();
+    }
+    if causes::find::<OverBudget>(error).is_some() {
+        return too_large();
+    }
+    if let Some(tls) = causes::find::<rustls::Error>(error) {
+        return failure(ErrorKind::Tls, &Refusal::of(tls).to_string());
+    }
+    let in_http = causes::find::<hyper::Error>(error).and_then(meaning_of_http);
+    let in_socket = || causes::find::<io::Error>(error).map(meaning_of_socket);
+    in_http.or_else(in_socket).unwrap_or_else(bad_response)
+}
+
+fn meaning_of_http(error: &hyper::Error) -> Option<Failure> {
+    if error.is_parse_too_large() {
+        return Some(too_large());
+    }
+    if error.is_parse() {
+        return Some(bad_response());
+    }
+    let ended = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+    ended.then(closed)
+}
+
+fn meaning_of_socket(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => closed(),
+        // What a protocol layer wraps without a type of its own.
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => bad_response(),
+        _ => failure(ErrorKind::Reset, "The endpoint reset the connection before it answered"),
+    }
+}
+
+fn closed() -> Failure {
+    failure(
+        ErrorKind::ClosedBeforeResponse,
+        "The endpoint closed the connection before it answered",
+    )
+}
+
+fn bad_response() -> Failure {
+    failure(ErrorKind::BadResponse, "The endpoint's response is not valid HTTP")
+}

@@ -1,0 +1,405 @@
+//! The `delivery` section of the configuration: every bound of the sending half in one place.
+
+use std::time::Duration;
+
+use postrider_types::Fault;
+use postrider_types::webhook::MAX_RETRIES;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::client::Limits;
+
+/// The longest time one attempt may take, and the longest a webhook may ask for.
+const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+/// The longest interval a schedule may have; interval arithmetic is exact up to it.
+const MAX_INTERVAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The steepest schedule; interval arithmetic is exact up to it.
+const MAX_MULTIPLIER: u32 = 100;
+/// The most requests at once, and the longest queue, that the memory bounds are made for.
+const MAX_COUNT: usize = 1_000_000;
+/// Statuses that say "later" and are therefore always tried again.
+const ALWAYS_RETRIED: [u16; 4] = [408, 409, 425, 429];
+
+/// `delivery`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The deadline of one attempt, from the name's resolution to the response's last byte.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub timeout: Duration,
+    /// How long connecting may take within it.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub connect_timeout: Duration,
+    /// Requests at once, of all webhooks together.
+    pub max_in_flight: usize,
+    /// Requests at once of one webhook that says nothing else.
+    pub max_in_flight_per_webhook: usize,
+    /// Deliveries that may wait for one webhook.
+    pub max_waiting_per_webhook: usize,
+    /// A delivery that would wait longer for its webhook is parked.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub max_lane_wait: Duration,
+    /// How long requests in flight may go on after the input has ended.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub drain: Duration,
+    /// A webhook that fails this long without one success is disabled.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub disable_after: Duration,
+    /// How long a rotated signing secret goes on signing beside the new one.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub secret_overlap: Duration,
+    /// The retry schedule.
+    pub retry: RetryConfig,
+    /// When a failing webhook is left alone.
+    pub circuit: CircuitConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+            max_in_flight: 1024,
+            max_in_flight_per_webhook: 32,
+            max_waiting_per_webhook: 4096,
+            max_lane_wait: Duration::from_secs(2),
+            drain: Duration::from_secs(20),
+            disable_after: Duration::from_secs(5 * 24 * 60 * 60),
+            secret_overlap: Duration::from_secs(24 * 60 * 60),
+            retry: RetryConfig::default(),
+            circuit: CircuitConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// What a webhook's client may hold: as many idle connections as it may have requests.
+    #[must_use]
+    pub fn client_limits(&self) -> Limits {
+        Limits {
+            connect_timeout: self.connect_timeout,
+            max_idle: self.max_in_flight_per_webhook,
+            ..Limits::default()
+        }
+    }
+
+    /// What cannot work, each with its consequence.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut checks = Checks::default();
+        self.check_times(&mut checks);
+        self.check_counts(&mut checks);
+        let nested = |faults: Vec<Fault>, section: &'static str| faults.into_iter().map(move |f| f.under(section));
+        checks.faults.extend(nested(self.retry.faults(), "retry"));
+        checks.faults.extend(nested(self.circuit.faults(), "circuit"));
+        checks.faults
+    }
+
+    fn check_times(&self, checks: &mut Checks) {
+        checks.require(
+            (Duration::from_millis(1)..=MAX_TIMEOUT).contains(&self.timeout),
+            "timeout",
+            "must be 1ms to 5m, or a hanging endpoint holds its requests too long or every attempt fails",
+        );
+        checks.require(
+            (Duration::from_millis(1)..=self.timeout).contains(&self.connect_timeout),
+            "connect_timeout",
+            "must be at least 1ms and not longer than timeout, which ends the attempt first",
+        );
+        checks.require(
+            !self.max_lane_wait.is_zero(),
+            "max_lane_wait",
+            "must be longer than 0s, or every delivery that cannot be sent at once is parked",
+        );
+        checks.require(
+            !self.disable_after.is_zero(),
+            "disable_after",
+            "must be longer than 0s, or the first failure disables a webhook",
+        );
+    }
+
+    fn check_counts(&self, checks: &mut Checks) {
+        for (count, path) in [
+            (self.max_in_flight, "max_in_flight"),
+            (self.max_in_flight_per_webhook, "max_in_flight_per_webhook"),
+            (self.max_waiting_per_webhook, "max_waiting_per_webhook"),
+        ] {
+            checks.require(
+                (1..=MAX_COUNT).contains(&count),
+                path,
+                "must be 1 to 1000000; with 0 nothing is ever sent",
+            );
+        }
+        checks.require(
+            self.max_in_flight_per_webhook <= self.max_in_flight,
+            "max_in_flight_per_webhook",
+            "must not be above max_in_flight, which would never let one webhook have so many",
+        );
+    }
+}
+
+/// `delivery.retry`: intervals grow from `initial` by `multiplier` up to `max_interval`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryConfig {
+    /// The interval after the first failed attempt.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub initial: Duration,
+    /// What each interval is multiplied with to give the next.
+    pub multiplier: u32,
+    /// The longest interval, and the longest that `Retry-After` can ask for.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub max_interval: Duration,
+    /// The part of an interval that chance may add; never more than 30 s.
+    pub jitter: f64,
+    /// Retries of a webhook that says nothing else, 0–10.
+    pub max_retries: u32,
+    /// Statuses that are final at once.
+    pub permanent_statuses: Vec<u16>,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(5),
+            multiplier: 4,
+            max_interval: Duration::from_secs(5 * 60 * 60),
+            jitter: 0.1,
+            max_retries: MAX_RETRIES,
+            permanent_statuses: Vec::new(),
+        }
+    }
+}
+
+impl RetryConfig {
+    /// What cannot work, each with its consequence.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut checks = Checks::default();
+        self.check_intervals(&mut checks);
+        checks.require(
+            (0.0..=1.0).contains(&self.jitter),
+            "jitter",
+            "must be 0 to 1, the part of an interval that chance may add",
+        );
+        checks.require(
+            self.max_retries <= MAX_RETRIES,
+            "max_retries",
+            "must be 0 to 10, the most a webhook may ask for",
+        );
+        for (at, status) in self.permanent_statuses.iter().enumerate() {
+            let path = format!("permanent_statuses[{at}]");
+            checks.require(
+                (300..=499).contains(status),
+                &path,
+                "must be 300 to 499: 2xx is a success, and a server that fails with 5xx is tried again",
+            );
+            checks.require(
+                !ALWAYS_RETRIED.contains(status),
+                &path,
+                "asks for another try later; 408, 409, 425 and 429 cannot be final",
+            );
+        }
+        checks.faults
+    }
+
+    fn check_intervals(&self, checks: &mut Checks) {
+        checks.require(
+            (1..=MAX_MULTIPLIER).contains(&self.multiplier),
+            "multiplier",
+            "must be 1 to 100; below 1 retries would come ever faster",
+        );
+        checks.require(
+            (Duration::from_millis(1)..=self.max_interval).contains(&self.initial),
+            "initial",
+            "must be at least 1ms and not longer than max_interval",
+        );
+        checks.require(
+            self.max_interval <= MAX_INTERVAL,
+            "max_interval",
+            "must not be longer than 30d",
+        );
+        for (interval, path) in [(self.initial, "initial"), (self.max_interval, "max_interval")] {
+            checks.require(
+                has_topic_name(interval),
+                path,
+                "must be whole seconds, or whole milliseconds below 1s: retry topics are named after their delay",
+            );
+        }
+    }
+}
+
+/// Whether a retry topic can be named after a delay: `<n>s`, below a second `<n>ms`.
+pub(crate) fn has_topic_name(delay: Duration) -> bool {
+    let whole_millis = delay.subsec_nanos().is_multiple_of(1_000_000);
+    whole_millis && (delay.as_secs() == 0 || delay.subsec_nanos() == 0)
+}
+
+/// `delivery.circuit`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CircuitConfig {
+    /// Failures in a row that open a webhook's circuit.
+    pub failures: u32,
+    /// How long it stays open before the first probe.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub open: Duration,
+    /// The longest it stays open between probes; each failed probe doubles the time.
+    #[serde(with = "postrider_types::units::duration")]
+    #[schemars(schema_with = "postrider_types::units::duration::schema")]
+    pub max_open: Duration,
+}
+
+impl Default for CircuitConfig {
+    fn default() -> Self {
+        Self {
+            failures: 20,
+            open: Duration::from_secs(30),
+            max_open: Duration::from_secs(300),
+        }
+    }
+}
+
+impl CircuitConfig {
+    /// What cannot work, each with its consequence.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut checks = Checks::default();
+        checks.require(
+            self.failures >= 1,
+            "failures",
+            "must be at least 1, or a circuit is open before anything failed",
+        );
+        checks.require(
+            (Duration::from_millis(1)..=self.max_open).contains(&self.open),
+            "open",
+            "must be at least 1ms and not longer than max_open",
+        );
+        checks.require(self.max_open <= MAX_INTERVAL, "max_open", "must not be longer than 30d");
+        checks.faults
+    }
+}
+
+#[derive(Default)]
+struct Checks {
+    faults: Vec<Fault>,
+}
+
+impl Checks {
+    fn require(&mut self, holds: bool, path: &str, reason: &str) {
+        if !holds {
+            self.faults.push(Fault::new(path, reason));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(config: &Config) -> Vec<String> {
+        config.faults().into_iter().map(|fault| fault.path).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_without_fault_and_read_back() {
+        let config = Config::default();
+        assert_eq!(config.faults(), []);
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&written).unwrap(), config);
+    }
+
+    #[test]
+    fn keys_are_those_of_the_documentation_and_a_typo_is_an_error() {
+        let config: Config = serde_json::from_str(
+            r#"{"timeout":"10s","disable_after":"5d","retry":{"initial":"500ms","multiplier":2,"jitter":0},
+                "circuit":{"failures":3,"open":"1s","max_open":"2s"}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.timeout, Duration::from_secs(10));
+        assert_eq!(config.retry.initial, Duration::from_millis(500));
+        assert_eq!(config.circuit.failures, 3);
+        assert_eq!(config.faults(), []);
+        assert!(serde_json::from_str::<Config>(r#"{"max_in_flite":1}"#).is_err());
+    }
+
+    #[test]
+    fn every_fault_is_named_by_its_path() {
+        let config = Config {
+            timeout: Duration::ZERO,
+            max_in_flight: 0,
+            max_lane_wait: Duration::ZERO,
+            disable_after: Duration::ZERO,
+            retry: RetryConfig {
+                multiplier: 0,
+                jitter: f64::NAN,
+                max_retries: 11,
+                ..RetryConfig::default()
+            },
+            circuit: CircuitConfig {
+                failures: 0,
+                open: Duration::from_secs(10),
+                max_open: Duration::from_secs(5),
+            },
+            ..Config::default()
+        };
+        assert_eq!(
+            paths(&config),
+            [
+                "timeout",
+                "connect_timeout",
+                "max_lane_wait",
+                "disable_after",
+                "max_in_flight",
+                "max_in_flight_per_webhook",
+                "retry.multiplier",
+                "retry.jitter",
+                "retry.max_retries",
+                "circuit.failures",
+                "circuit.open",
+            ]
+        );
+    }
+
+    #[test]
+    fn statuses_that_ask_for_another_try_cannot_be_permanent() {
+        for status in [0, 200, 299, 408, 409, 425, 429, 500, 503, 599, 600] {
+            let retry = RetryConfig {
+                permanent_statuses: vec![404, status],
+                ..RetryConfig::default()
+            };
+            let faults = retry.faults();
+            assert_eq!(faults.len(), 1, "{status}");
+            assert_eq!(faults[0].path, "permanent_statuses[1]");
+        }
+        let retry = RetryConfig {
+            permanent_statuses: vec![301, 400, 401, 404, 410, 422],
+            ..RetryConfig::default()
+        };
+        assert_eq!(retry.faults(), []);
+    }
+
+    #[test]
+    fn an_interval_without_a_topic_name_is_refused() {
+        for (millis, fits) in [
+            (1, true),
+            (500, true),
+            (999, true),
+            (1_000, true),
+            (1_500, false),
+            (7_000, true),
+        ] {
+            assert_eq!(has_topic_name(Duration::from_millis(millis)), fits, "{millis}");
+        }
+        assert!(!has_topic_name(Duration::from_micros(500)));
+    }
+}

@@ -1,0 +1,87 @@
+//! Connections: the guard and TCP below, TLS above them, and the tap on top, which the HTTP client reads.
+
+mod dialer;
+mod error;
+mod tap;
+mod tunnel;
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hickory_resolver::net::NetError;
+use hyper::Uri;
+use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use self::dialer::{Dialer, Parts};
+pub(crate) use self::error::ConnectError;
+use self::tap::Tap;
+pub(crate) use self::tap::{Allowance, OverBudget, Stale};
+use crate::egress::{Metrics, Policy};
+use crate::resolver::Names;
+use crate::tls::Refusal;
+
+/// Makes connections; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    https: HttpsConnector<Dialer>,
+    connect_timeout: Duration,
+}
+
+impl Connector {
+    /// Sets up name resolution once for all clones.
+    pub(crate) fn new(
+        policy: Arc<Policy>,
+        tls: Arc<ClientConfig>,
+        metrics: Metrics,
+        connect_timeout: Duration,
+    ) -> Result<Self, NetError> {
+        let dialer = Dialer::new(Parts {
+            names: Names::new(policy.dns.as_deref())?,
+            policy,
+            metrics,
+            connect_timeout,
+        });
+        let names = Arc::new(DefaultServerNameResolver::default());
+        Ok(Self {
+            https: HttpsConnector::new(dialer, tls, false, names),
+            connect_timeout,
+        })
+    }
+
+    // The dialer keeps its own time, so what is left over the second half is TLS.
+    async fn connect(mut self, uri: Uri) -> Result<TokioIo<Tap>, ConnectError> {
+        let secured = timeout(self.connect_timeout * 2, self.https.call(uri)).await;
+        let stream = secured.map_err(|_| ConnectError::Tls(Refusal::TimedOut))?;
+        stream.map(|stream| TokioIo::new(Tap::new(stream))).map_err(recognised)
+    }
+}
+
+/// The TLS layer boxes what the dialer said; everything else it says is its own.
+fn recognised(error: Box<dyn Error + Send + Sync>) -> ConnectError {
+    match error.downcast::<ConnectError>() {
+        Ok(ours) => *ours,
+        Err(other) => ConnectError::Tls(Refusal::found_in(&*other)),
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Tap>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(uri))
+    }
+}

@@ -1,0 +1,192 @@
+//! A connection that watches its own bytes, above TLS and below HTTP.
+//!
+//! It knows two things that the HTTP client does not ask: how many bytes an answer has cost, and
+//! whether anything came in before a request was written. An answer that was there before its question
+//! belongs to another question, so such a connection writes nothing more.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes that may be read for one answer: its body, its head, and what frames them.
+pub(crate) const ANSWER_BUDGET: u64 = 256 * 1024;
+/// Bytes that an HTTP/2 connection may bring beyond one budget for each answer's head: frames of many
+/// answers arrive interleaved.
+const SHARED_BUDGET: u64 = 1024 * 1024;
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// The connection is not as it was left: bytes came unasked, or its other end closed it. Nothing of the
+/// request was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the idle connection cannot be used any more")]
+pub(crate) struct Stale;
+
+/// An answer cost more than its budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the response is larger than can be read")]
+pub(crate) struct OverBudget;
+
+/// Counts what an HTTP/2 connection may still bring. Shared with whoever sees its answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowance(Arc<AtomicU64>);
+
+impl Allowance {
+    fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(SHARED_BUDGET)))
+    }
+
+    /// One more answer's head has come; its body may follow.
+    pub(crate) fn grant(&self) {
+        self.0.fetch_add(ANSWER_BUDGET, Ordering::Relaxed);
+    }
+
+    fn spend(&self, bytes: u64) -> bool {
+        let spend = |left: u64| left.checked_sub(bytes);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
+    }
+}
+
+/// Who counts, which differs as one exchange at a time does from many.
+#[derive(Debug)]
+enum Meter {
+    /// HTTP/1: a request starts when its request line is written.
+    Exchange { requests: u64, read: u64 },
+    /// HTTP/2
+    Shared(Allowance),
+}
+
+/// A connection that watches its own bytes.
+pub(crate) struct Tap {
+    io: TokioIo<Stream>,
+    meter: Meter,
+}
+
+impl Tap {
+    pub(super) fn new(stream: Stream) -> Self {
+        let meter = if stream.connected().is_negotiated_h2() {
+            Meter::Shared(Allowance::new())
+        } else {
+            Meter::Exchange { requests: 0, read: 0 }
+        };
+        let io = TokioIo::new(stream);
+        Self { io, meter }
+    }
+
+    /// Sees what is about to be written.
+    fn before_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Meter::Exchange { requests, read } = &mut self.meter else {
+            return Ok(());
+        };
+        if !is_request_line(bytes) {
+            return Ok(());
+        }
+        if false && has_unread(socket(self.io.inner())) {
+            return Err(io::Error::other(Stale));
+        }
+        *requests += 1;
+        *read = 0;
+        Ok(())
+    }
+
+    fn after_read(&mut self, bytes: usize) -> io::Result<()> {
+        let bytes = bytes as u64;
+        let within = match &mut self.meter {
+            Meter::Exchange { read, .. } => {
+                *read += bytes;
+                *read <= ANSWER_BUDGET
+            }
+            Meter::Shared(allowance) => allowance.spend(bytes),
+        };
+        if within {
+            Ok(())
+        } else {
+            Err(io::Error::other(OverBudget))
+        }
+    }
+}
+
+/// Whether a write begins a request. A body cannot look like this: it is JSON, where a line end stands
+/// in no string and a word stands nowhere else.
+fn is_request_line(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(b"POST ") {
+        return false;
+    }
+    let line = bytes.split(|b| *b == b'\r').next();
+    line.is_some_and(|line| line.ends_with(b" HTTP/1.1"))
+}
+
+/// Whether the kernel holds bytes, an end or an error that nobody has read. The runtime learns of them
+/// a little later, which is too late: hence the system call.
+fn has_unread(socket: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let peeked = SockRef::from(socket).peek(&mut byte);
+    !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn socket(stream: &Stream) -> &TcpStream {
+    match stream {
+        MaybeHttpsStream::Http(tcp) => tcp.inner(),
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
+    }
+}
+
+impl Connection for Tap {
+    fn connected(&self) -> Connected {
+        let connected = self.io.inner().connected();
+        match &self.meter {
+            Meter::Exchange { .. } => connected,
+            Meter::Shared(allowance) => connected.extra(allowance.clone()),
+        }
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(self.after_read(buf.filled().len() - before)),
+            other => other,
+        }
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.before_write(buf)?;
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(first) = bufs.iter().find(|buf| !buf.is_empty()) {
+            self.before_write(first)?;
+        }
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,292 @@
+//! The series of the sending half. Labels can only hold words of closed enums, and every combination
+//! that can occur is there from the start: an alert on a missing series means something.
+
+use std::time::Duration;
+
+use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::address::Blocked;
+use crate::egress;
+use crate::reply::Reply;
+
+/// The status classes that `attempts_total` tells apart.
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+/// Seconds that an attempt takes; the last bucket is above the longest timeout's usual values.
+const ATTEMPT_BUCKETS: [f64; 13] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 60.0,
+];
+/// Seconds from event to delivery: from milliseconds to the end of the default schedule.
+const EVENT_BUCKETS: [f64; 16] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 28_800.0, 86_400.0,
+];
+/// Seconds a retry is sent after it was due; 250 ms is what is promised.
+const SKEW_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+/// Handles of every series, made once and passed down.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    deliveries: IntCounterVec,
+    attempts: IntCounterVec,
+    attempt_duration: HistogramVec,
+    event_to_delivery: HistogramVec,
+    retry_skew: Histogram,
+    in_flight: IntGauge,
+    parked: IntCounterVec,
+    egress: egress::Metrics,
+}
+
+impl Metrics {
+    /// Registers the series, the egress guard's among them.
+    ///
+    /// # Errors
+    /// When one of them is registered already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            deliveries: counters(
+                "deliveries_total",
+                "Deliveries that ended, by result",
+                &["event", "result"],
+            )?,
+            attempts: counters(
+                "attempts_total",
+                "Requests made, by what they met",
+                &["event", "outcome"],
+            )?,
+            attempt_duration: histograms("attempt_duration_seconds", "Wall time of a request", &ATTEMPT_BUCKETS)?,
+            event_to_delivery: histograms(
+                "event_to_delivery_seconds",
+                "From the source record's timestamp to the 2xx",
+                &EVENT_BUCKETS,
+            )?,
+            retry_skew: Histogram::with_opts(
+                HistogramOpts::new("postrider_retry_skew_seconds", "From a retry's due time to its request")
+                    .buckets(SKEW_BUCKETS.to_vec()),
+            )?,
+            in_flight: IntGauge::new("postrider_in_flight", "Requests under way")?,
+            parked: counters(
+                "parked_total",
+                "Deliveries put into a retry topic, by cause",
+                &["cause"],
+            )?,
+            egress: egress::Metrics::register(registry)?,
+        };
+        metrics.create_series();
+        metrics.register_all(registry)?;
+        Ok(metrics)
+    }
+
+    fn register_all(&self, registry: &Registry) -> prometheus::Result<()> {
+        for counters in [&self.deliveries, &self.attempts, &self.parked] {
+            registry.register(Box::new(counters.clone()))?;
+        }
+        for histograms in [&self.attempt_duration, &self.event_to_delivery] {
+            registry.register(Box::new(histograms.clone()))?;
+        }
+        registry.register(Box::new(self.retry_skew.clone()))?;
+        registry.register(Box::new(self.in_flight.clone()))
+    }
+
+    fn create_series(&self) {
+        let kinds = ErrorKind::ALL.into_iter().filter(is_of_a_request);
+        let outcomes: Vec<&str> = kinds.map(ErrorKind::as_str).chain(CLASSES).collect();
+        for event in EventType::ALL.map(EventType::as_str) {
+            for result in OutcomeResult::FINAL {
+                self.deliveries.with_label_values(&[event, result.as_str()]);
+            }
+            for outcome in &outcomes {
+                self.attempts.with_label_values(&[event, *outcome]);
+            }
+            self.attempt_duration.with_label_values(&[event]);
+            self.event_to_delivery.with_label_values(&[event]);
+        }
+        for cause in ParkCause::ALL {
+            self.parked.with_label_values(&[cause.as_str()]);
+        }
+    }
+
+    /// The family that counts ended deliveries, for the stage that ends some without an attempt.
+    #[must_use]
+    pub fn deliveries(&self) -> IntCounterVec {
+        self.deliveries.clone()
+    }
+
+    /// The guard's series, for the clients that meet it.
+    #[must_use]
+    pub fn egress(&self) -> egress::Metrics {
+        self.egress.clone()
+    }
+
+    /// Counts a delivery that ended; one that goes on is not counted.
+    pub fn ended(&self, event: EventType, result: OutcomeResult) {
+        if OutcomeResult::FINAL.contains(&result) {
+            self.deliveries
+                .with_label_values(&[event.as_str(), result.as_str()])
+                .inc();
+        }
+    }
+
+    /// Counts an attempt by what it met, and how long it took.
+    pub fn attempted(&self, event: EventType, reply: &Reply, spent: Duration) {
+        self.attempts.with_label_values(&[event.as_str(), label(reply)]).inc();
+        self.attempt_duration
+            .with_label_values(&[event.as_str()])
+            .observe(spent.as_secs_f64());
+    }
+
+    /// Notes how long after its event a delivery succeeded.
+    pub fn delivered(&self, event: EventType, after: Duration) {
+        self.event_to_delivery
+            .with_label_values(&[event.as_str()])
+            .observe(after.as_secs_f64());
+    }
+
+    /// Notes how late a retry was sent.
+    pub fn retried(&self, skew: Duration) {
+        self.retry_skew.observe(skew.as_secs_f64());
+    }
+
+    /// Counts a delivery that was parked.
+    pub fn parked(&self, cause: ParkCause) {
+        self.parked.with_label_values(&[cause.as_str()]).inc();
+    }
+
+    /// Counts a URL the egress guard refused before anything was dialled.
+    pub fn blocked(&self, reason: Blocked) {
+        self.egress.blocked(reason);
+    }
+
+    /// Counts a request as under way until the answer is dropped.
+    #[must_use]
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+}
+
+/// One request under way.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The status class, or the error's word. A final 1xx and a status above 599 are no HTTP that we
+/// understand.
+fn label(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Answered(answer) => match answer.status {
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            500..=599 => "5xx",
+            _ => ErrorKind::BadResponse.as_str(),
+        },
+        Reply::Failed(failure) => failure.kind.as_str(),
+    }
+}
+
+/// The kinds that skip a delivery never come from an attempt.
+fn is_of_a_request(kind: &ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::WebhookGone | ErrorKind::WebhookDisabled)
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(Opts::new(format!("postrider_{name}"), help), labels)
+}
+
+fn histograms(name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+    let opts = HistogramOpts::new(format!("postrider_{name}"), help).buckets(buckets.to_vec());
+    HistogramVec::new(opts, &["event"])
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_types::outcome::ResponseFacts;
+    use prometheus::TextEncoder;
+
+    use super::*;
+    use crate::reply::{Answer, Failure};
+
+    fn text(registry: &Registry) -> String {
+        TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+    }
+
+    fn answered(status: u16) -> Reply {
+        Reply::Answered(Answer {
+            status,
+            retry_after: None,
+            response: ResponseFacts {
+                content_type: None,
+                body: String::new(),
+                truncated: false,
+            },
+        })
+    }
+
+    #[test]
+    fn every_closed_combination_starts_at_zero() {
+        let registry = Registry::new();
+        Metrics::register(&registry).unwrap();
+        let text = text(&registry);
+        for line in [
+            r#"postrider_deliveries_total{event="order_error",result="skipped"} 0"#,
+            r#"postrider_attempts_total{event="order_shipped",outcome="2xx"} 0"#,
+            r#"postrider_attempts_total{event="tracking_update",outcome="connect_refused"} 0"#,
+            r#"postrider_attempt_duration_seconds_count{event="order_error"} 0"#,
+            r#"postrider_event_to_delivery_seconds_count{event="order_error"} 0"#,
+            "postrider_retry_skew_seconds_count 0",
+            "postrider_in_flight 0",
+            r#"postrider_parked_total{cause="circuit_open"} 0"#,
+            r#"postrider_blocked_total{reason="loopback"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(Metrics::register(&registry).is_err());
+    }
+
+    #[test]
+    fn an_attempt_is_counted_by_its_class_or_error() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        let before = metrics.attempts.with_label_values(&["order_error", "2xx"]).get();
+        assert_eq!(before, 0);
+        let timeout = Reply::Failed(Failure {
+            kind: ErrorKind::Timeout,
+            message: String::new(),
+        });
+        for (reply, outcome) in [
+            (answered(204), "2xx"),
+            (answered(301), "3xx"),
+            (answered(499), "4xx"),
+            (answered(599), "5xx"),
+            (answered(101), "bad_response"),
+            (timeout, "timeout"),
+        ] {
+            metrics.attempted(EventType::OrderError, &reply, Duration::from_millis(7));
+            let count = metrics.attempts.with_label_values(&["order_error", outcome]).get();
+            assert_eq!(count, 1, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn only_ended_deliveries_are_counted_as_such() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        metrics.ended(EventType::OrderError, OutcomeResult::Retrying);
+        metrics.ended(EventType::OrderError, OutcomeResult::Failed);
+        let count = |result| metrics.deliveries().with_label_values(&["order_error", result]).get();
+        assert_eq!((count("failed"), count("success")), (1, 0));
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_its_guard_is_dropped() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let (one, two) = (metrics.in_flight(), metrics.in_flight());
+        assert_eq!(metrics.in_flight.get(), 2);
+        drop((one, two));
+        assert_eq!(metrics.in_flight.get(), 0);
+    }
+}

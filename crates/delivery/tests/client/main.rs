@@ -1,0 +1,11 @@
+//! The HTTP client against real servers on loopback, among them every misbehaving one that it has a
+//! bound for.
+
+mod errors;
+mod guard;
+mod limits;
+mod names;
+mod pool;
+mod proxy;
+mod servers;
+mod tls;

@@ -1,0 +1,75 @@
+//! `postrider schema`: the contracts, as they were when this binary was built.
+
+use anyhow::bail;
+use clap::Args;
+
+use super::End;
+use super::output::say;
+use crate::config::Config;
+
+/// Written from the types, so that it never differs from what is read.
+const CONFIG: &str = "config.v1";
+
+const SCHEMAS: [(&str, &str); 7] = [
+    ("outcome.v1", include_str!("../../../../schemas/outcome.v1.json")),
+    (
+        "order_shipped.v1",
+        include_str!("../../../../schemas/order_shipped.v1.json"),
+    ),
+    (
+        "order_error.v1",
+        include_str!("../../../../schemas/order_error.v1.json"),
+    ),
+    (
+        "tracking_update.v1",
+        include_str!("../../../../schemas/tracking_update.v1.json"),
+    ),
+    ("webhook.v1", include_str!("../../../../schemas/webhook.v1.json")),
+    (
+        "dead-letter-headers.v1",
+        include_str!("../../../../schemas/dead-letter-headers.v1.json"),
+    ),
+    (
+        "status-catalog",
+        include_str!("../../../../schemas/status-catalog.json"),
+    ),
+];
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: postrider schema outcome.v1 > outcome.v1.json")]
+pub(crate) struct Schema {
+    /// Which one; without it, the names are listed
+    name: Option<String>,
+}
+
+impl Schema {
+    pub(crate) fn run(self) -> anyhow::Result<End> {
+        let names: Vec<&str> = SCHEMAS.iter().map(|(name, _)| *name).chain([CONFIG]).collect();
+        let Some(name) = self.name else {
+            say(&names.join("\n"))?;
+            return Ok(End::Done);
+        };
+        let found = SCHEMAS.iter().find(|(known, _)| *known == name);
+        match found {
+            Some((_, text)) => say(text)?,
+            None if name == CONFIG => say(&serde_json::to_string_pretty(&schemars::schema_for!(Config))?)?,
+            None => bail!("there is no schema `{name}`; there are {}", names.join(", ")),
+        }
+        Ok(End::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_is_json() {
+        for (name, text) in SCHEMAS {
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            if name != "status-catalog" {
+                assert!(jsonschema::validator_for(&value).is_ok(), "{name}");
+            }
+        }
+    }
+}

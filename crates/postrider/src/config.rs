@@ -1,0 +1,174 @@
+//! The whole configuration: one section for each stage, layered from defaults, a file, the environment
+//! and flags.
+//!
+//! Everything wrong with it is found in one go: layers are parsed and their references followed, merged
+//! by figment, held against the schema derived from the types, read into the types section by section,
+//! and judged by the sections themselves. Only then is it a [`Config`].
+
+mod document;
+mod environment;
+pub(crate) mod fault;
+mod interpolation;
+mod layers;
+mod path;
+mod review;
+pub(crate) mod sections;
+mod shape;
+mod validation;
+
+use postrider_delivery::egress::Policy;
+use postrider_delivery::{Schedule, webhook_faults};
+use postrider_kafka::topics::Layout;
+use postrider_types::Fault;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(crate) use fault::{ConfigError, under};
+pub(crate) use layers::{Sources, discover};
+pub(crate) use sections::{LogFormat, SecretsConfig, TelemetryConfig};
+
+/// The longest instance id: it becomes part of Kafka's group and transaction ids.
+const MAX_INSTANCE_ID: usize = 128;
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Stable and unique among the instances; the host's name unless set.
+    pub(crate) instance_id: String,
+    /// How to reach the brokers.
+    pub(crate) kafka: postrider_kafka::Config,
+    /// How source topics are read.
+    pub(crate) consumer: postrider_consumer::Config,
+    /// Webhooks and who gets what.
+    pub(crate) routing: postrider_routing::Config,
+    /// How events are sent.
+    pub(crate) delivery: postrider_delivery::Config,
+    /// How topics are created and checked.
+    pub(crate) topics: postrider_kafka::TopicsConfig,
+    /// The topics that are written.
+    pub(crate) results: postrider_kafka::ResultsConfig,
+    /// Which addresses may be dialled.
+    pub(crate) egress: postrider_delivery::egress::Config,
+    /// Health, metrics, API.
+    pub(crate) admin: postrider_admin::Config,
+    /// The key of stored secrets.
+    pub(crate) secrets: SecretsConfig,
+    /// Logs, traces, metrics.
+    pub(crate) telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// The defaults for an instance.
+    pub(crate) fn new(instance_id: impl Into<String>) -> Self {
+        Self {
+            instance_id: instance_id.into(),
+            kafka: postrider_kafka::Config::default(),
+            consumer: postrider_consumer::Config::default(),
+            routing: postrider_routing::Config::default(),
+            delivery: postrider_delivery::Config::default(),
+            topics: postrider_kafka::TopicsConfig::default(),
+            results: postrider_kafka::ResultsConfig::default(),
+            egress: postrider_delivery::egress::Config::default(),
+            admin: postrider_admin::Config::default(),
+            secrets: SecretsConfig::default(),
+            telemetry: TelemetryConfig::default(),
+        }
+    }
+
+    /// Reads all layers.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault of every layer.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        review::load(sources)
+    }
+
+    /// The topics this configuration needs.
+    pub(crate) fn layout(&self) -> Layout {
+        let schedule = Schedule::new(&self.delivery.retry).expect("a loaded configuration has a schedule");
+        Layout {
+            results: self.results.clone(),
+            topics: self.topics.clone(),
+            webhooks: self.routing.webhooks_topic.clone(),
+            sources: self
+                .consumer
+                .sources
+                .iter()
+                .map(|source| source.topic.clone())
+                .collect(),
+            delays: schedule.steps(),
+        }
+    }
+
+    /// The configuration as it may be shown: secrets masked, and what a URL's query holds.
+    pub(crate) fn shown(&self) -> Value {
+        let mut document = serde_json::to_value(self).expect("the configuration is plain data");
+        let shown = document.pointer_mut("/routing/webhooks").and_then(Value::as_array_mut);
+        for (shown, webhook) in shown.into_iter().flatten().zip(&self.routing.webhooks) {
+            shown["url"] = webhook.endpoint().into();
+        }
+        document
+    }
+
+    /// What is wrong between sections, each of which is right by itself.
+    fn cross_faults(&self) -> Vec<Fault> {
+        let written = [
+            ("results.topic", &self.results.topic),
+            ("results.dead_letters", &self.results.dead_letters),
+            ("results.notices", &self.results.notices),
+            ("results.pending", &self.results.pending),
+            ("results.replays", &self.results.replays),
+            ("routing.webhooks_topic", &self.routing.webhooks_topic),
+        ];
+        let mut faults = Vec::new();
+        for (at, source) in self.consumer.sources.iter().enumerate() {
+            let same = written
+                .iter()
+                .find(|(_, topic)| **topic == source.topic)
+                .map(|(path, _)| *path);
+            let retry = source
+                .topic
+                .starts_with(&self.results.retry_prefix)
+                .then_some("results.retry_prefix");
+            if let Some(path) = same.or(retry) {
+                let reason = format!("is also what {path} names, so postrider would read what it writes");
+                faults.push(Fault::new(format!("consumer.sources[{at}].topic"), reason));
+            }
+        }
+        let (_, webhooks_topic) = written[5];
+        if let Some((path, _)) = written[..5].iter().find(|(_, topic)| *topic == webhooks_topic) {
+            let reason = format!("is the same topic as {path}");
+            faults.push(Fault::new("routing.webhooks_topic", reason));
+        }
+        faults.extend(self.endpoint_faults());
+        faults
+    }
+
+    /// The file's webhooks that could never be called.
+    fn endpoint_faults(&self) -> Vec<Fault> {
+        let Ok(policy) = Policy::from_config(&self.egress) else {
+            return Vec::new();
+        };
+        let webhooks = self.routing.webhooks.iter().enumerate();
+        let faults = webhooks.flat_map(|(at, webhook)| {
+            let found = webhook_faults(webhook, &policy).into_iter();
+            found.map(move |fault| fault.under(&format!("routing.webhooks[{at}]")))
+        });
+        faults.collect()
+    }
+}
+
+/// What is wrong with an instance's id.
+fn instance_faults(id: &str) -> Vec<Fault> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=MAX_INSTANCE_ID).contains(&id.len()) && id.bytes().all(allowed) {
+        return Vec::new();
+    }
+    let reason = "must be 1 to 128 of A-Z a-z 0-9 . _ -, stable over restarts and different on every instance";
+    vec![Fault::new("", reason)]
+}
+
+#[cfg(test)]
+mod tests;

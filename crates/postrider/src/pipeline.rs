@@ -1,0 +1,304 @@
+//! The daemon: four stages and three bounded channels, and what has to stand before they start.
+//!
+//! ```text
+//! consumer ──arrivals──▶ router ──deliveries──▶ dispatcher ──settled──▶ committer
+//!     └───────────────────── dead letters, hops ──────────────────settled──┘
+//! ```
+//!
+//! Only the consumer hears `stop`. It closes its end of the channels, and each later stage ends when its
+//! input does, so the pipeline drains front to back by itself. The consumer stays a member of the group
+//! until the committer has committed the last of it. A stage that ends on its own is a fault: it stops
+//! the others.
+
+mod cluster;
+mod ending;
+mod probes;
+mod reload;
+mod thread;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use postrider_admin::{Health, Server};
+use postrider_consumer::{Consumer, Outlets, Setup};
+use postrider_delivery::Dispatcher;
+use postrider_delivery::client::{Clients, Limits};
+use postrider_delivery::dispatcher::Parts;
+use postrider_delivery::egress::Policy;
+use postrider_kafka::batch::BatchLimits;
+use postrider_kafka::committer::Settings;
+use postrider_kafka::encode::Encoder;
+use postrider_kafka::topics::Survey;
+use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
+use postrider_routing::{Router, SharedTable, Table};
+use postrider_types::Clock;
+use postrider_types::outcome::Issuer;
+use prometheus::Registry;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{Config, under};
+use crate::shutdown::Signals;
+use crate::telemetry;
+
+pub(crate) use reload::Reload;
+
+/// Events between the poll thread and routing.
+const ARRIVALS: usize = 1_024;
+/// Deliveries between routing and their lanes, where they queue.
+const DELIVERIES: usize = 256;
+/// Settled records that wait for a transaction. When it is full nothing more is sent.
+const SETTLED: usize = 10_000;
+/// What stopping may take beyond `delivery.drain`: the last transaction, and leaving the group.
+const LEAVING: Duration = Duration::from_secs(15);
+
+/// What a run needs besides its configuration.
+pub(crate) struct Surroundings {
+    /// Stop and reload.
+    pub(crate) signals: Signals,
+    /// Reads the configuration again.
+    pub(crate) reload: Reload,
+    /// What is known of the cluster; `None` to ask it.
+    pub(crate) survey: Option<Survey>,
+}
+
+/// Runs the daemon until it is asked to stop and the last outcome is committed.
+pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::Result<()> {
+    let Surroundings {
+        signals,
+        reload,
+        survey,
+    } = surroundings;
+    let core = Core::new(config, signals.stop.clone())?;
+    let server = Server::bind(&core.config.admin, core.health.clone(), core.registry.clone()).await?;
+    info!(address = %server.address(), version = telemetry::VERSION, instance = core.config.instance_id, "Starting");
+    let serving = CancellationToken::new();
+    let served = tokio::spawn(server.run(serving.clone()));
+    let ended = core.deliver(reload, signals.reload, survey).await;
+    serving.cancel();
+    served.await.context("the admin server panicked")?;
+    info!("Stopped");
+    ended
+}
+
+/// What the stages share.
+struct Core {
+    config: Config,
+    registry: Registry,
+    health: Health,
+    metrics: Metrics,
+    clock: Clock,
+    connection: Connection,
+    reachability: Reachability,
+    flush: Flush,
+    stop: CancellationToken,
+    /// Fires when nothing more will be committed.
+    committed: CancellationToken,
+    /// Fires when stopping takes too long.
+    give_up: CancellationToken,
+}
+
+struct Metrics {
+    consumer: postrider_consumer::Metrics,
+    routing: postrider_routing::Metrics,
+    delivery: postrider_delivery::Metrics,
+    kafka: postrider_kafka::Metrics,
+}
+
+impl Metrics {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        telemetry::register(registry)?;
+        let delivery = postrider_delivery::Metrics::register(registry)?;
+        Ok(Self {
+            consumer: postrider_consumer::Metrics::register(registry)?,
+            routing: postrider_routing::Metrics::register(registry, delivery.deliveries())?,
+            kafka: postrider_kafka::Metrics::register(registry)?,
+            delivery,
+        })
+    }
+}
+
+impl Core {
+    fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
+        let registry = Registry::new();
+        Ok(Self {
+            metrics: Metrics::register(&registry)?,
+            connection: Connection::new(config.kafka.clone(), &config.instance_id),
+            config,
+            registry,
+            health: Health::new(),
+            clock: Clock::system(),
+            reachability: Reachability::default(),
+            flush: Flush::default(),
+            stop,
+            committed: CancellationToken::new(),
+            give_up: CancellationToken::new(),
+        })
+    }
+
+    /// Waits for Kafka, takes this instance's place, and delivers until stopped.
+    async fn deliver(
+        self,
+        reload: Reload,
+        reloads: watch::Receiver<u64>,
+        survey: Option<Survey>,
+    ) -> anyhow::Result<()> {
+        let conditions = probes::Conditions::new(&self.health);
+        let table =
+            SharedTable::new(Table::build(self.config.routing.webhooks.clone()).map_err(under("routing.webhooks"))?);
+        conditions.webhooks_loaded();
+        let survey = match survey {
+            Some(known) => known,
+            None => {
+                let Some(survey) =
+                    cluster::await_ready(&self.config, &self.connection, &conditions, &self.stop).await?
+                else {
+                    return Ok(());
+                };
+                survey
+            }
+        };
+        self.reachability.note(true);
+        let Some(committer) = self.open_committer(survey).await? else {
+            return Ok(());
+        };
+        let (joined, is_joined) = watch::channel(false);
+        let setup = self.consumer_setup(joined);
+        let watching = probes::watch(
+            conditions,
+            self.reachability.clone(),
+            is_joined,
+            setup.heartbeat.clone(),
+            self.stop.clone(),
+        );
+        let consumer = Consumer::new(setup)?;
+        let reloading = reload::watch(reload, reloads, table.clone());
+        let ended = self.run_stages(table, consumer, committer).await;
+        watching.abort();
+        reloading.abort();
+        ended
+    }
+
+    /// `None` when stopped before the place was had.
+    async fn open_committer(&self, survey: Survey) -> anyhow::Result<Option<Committer>> {
+        let settings = self.committer_settings(survey);
+        let (reachability, metrics) = (self.reachability.clone(), self.metrics.kafka.clone());
+        let (runtime, stop) = (Handle::current(), self.stop.clone());
+        // Before its place is had nothing is at stake, so giving up there is stopping.
+        let opened = thread::run("open-committer", move || {
+            Committer::open(settings, reachability, metrics, runtime, stop)
+        });
+        match opened?.await? {
+            Ok(committer) => Ok(Some(committer.giving_up(self.give_up.clone()))),
+            Err(CommitterError::GivenUp) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn committer_settings(&self, survey: Survey) -> Settings {
+        let config = &self.config;
+        let transactional = self.connection.transactional_id(&config.consumer.group_id);
+        let mode = match config.consumer.guarantee {
+            postrider_consumer::config::Guarantee::ExactlyOnce => Mode::Transactions,
+            postrider_consumer::config::Guarantee::AtLeastOnce => Mode::AtLeastOnce,
+        };
+        if mode == Mode::AtLeastOnce {
+            warn!("Guarantee is at_least_once: after a crash an outcome may be published twice");
+        }
+        let id = (mode == Mode::Transactions).then_some(&*transactional);
+        Settings {
+            producer: self.connection.producer(id, survey.limits.largest()),
+            mode,
+            partitions: survey.partitions,
+            interval: config.consumer.commit_interval,
+            limits: BatchLimits::default(),
+            encoder: Encoder::new(config.results.clone(), survey.limits),
+        }
+    }
+
+    fn consumer_setup(&self, joined: watch::Sender<bool>) -> Setup {
+        let layout = self.config.layout();
+        Setup {
+            config: self.config.consumer.clone(),
+            client: self.connection.consumer(&self.config.consumer.group_id),
+            topics: Setup::topics(&self.config.consumer, &layout.retry_topics()),
+            delays: layout.delays,
+            drain: self.config.delivery.drain,
+            runtime: Handle::current(),
+            clock: self.clock,
+            metrics: self.metrics.consumer.clone(),
+            flush: self.flush.clone(),
+            reachability: self.reachability.clone(),
+            heartbeat: postrider_consumer::Heartbeat::default(),
+            joined,
+            stop: self.stop.clone(),
+            committed: self.committed.clone(),
+        }
+    }
+
+    fn router(&self, table: SharedTable) -> Router {
+        Router::new(
+            table,
+            self.issuer(),
+            self.config.routing.record_skipped,
+            self.metrics.routing.clone(),
+        )
+    }
+
+    fn dispatcher(&self) -> anyhow::Result<Dispatcher> {
+        let policy = Arc::new(Policy::from_config(&self.config.egress).map_err(under("egress"))?);
+        let tls = postrider_delivery::tls::client_config(self.config.egress.ca_file.as_deref())?;
+        let limits = Limits {
+            connect_timeout: self.config.delivery.connect_timeout,
+            ..Limits::default()
+        };
+        let metrics = self.metrics.delivery.clone();
+        let parts = Parts {
+            issuer: self.issuer(),
+            clock: self.clock,
+            clients: Clients::new(Arc::clone(&policy), tls, limits, metrics.egress())?,
+            policy,
+            metrics,
+            random: StdRng::from_rng(&mut rand::rng()),
+        };
+        Ok(Dispatcher::new(&self.config.delivery, parts).map_err(under("delivery"))?)
+    }
+
+    fn issuer(&self) -> Issuer {
+        Issuer {
+            instance: self.config.instance_id.clone(),
+            max_retries: self.config.delivery.retry.max_retries,
+        }
+    }
+
+    async fn run_stages(self, table: SharedTable, consumer: Consumer, committer: Committer) -> anyhow::Result<()> {
+        let (arrivals_in, arrivals_out) = mpsc::channel(ARRIVALS);
+        let (deliveries_in, deliveries_out) = mpsc::channel(DELIVERIES);
+        let (settled_in, settled_out) = mpsc::channel(SETTLED);
+        let router = self.router(table);
+        let dispatcher = self.dispatcher()?;
+        let membership = consumer.membership();
+        let outlets = Outlets {
+            arrivals: arrivals_in,
+            settled: settled_in.clone(),
+        };
+        let flush = self.flush.clone();
+        let mut stages = ending::Stages::new(self.stop.clone());
+        stages.thread("consumer", move || consumer.run(outlets))?;
+        stages.task("router", router.run(arrivals_out, deliveries_in, settled_in.clone()));
+        stages.task("dispatcher", dispatcher.run(deliveries_out, settled_in));
+        let committed = self.committed.clone();
+        stages.thread("committer", move || {
+            let _fires = committed.drop_guard();
+            committer.run(settled_out, &membership, &flush)
+        })?;
+        info!("Reading");
+        let patience = self.config.delivery.drain + LEAVING;
+        stages.end(&self.health, patience, &self.give_up).await
+    }
+}

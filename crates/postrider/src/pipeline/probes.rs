@@ -1,0 +1,76 @@
+//! What `/readyz` and `/healthz` say of the pipeline.
+
+use std::time::Duration;
+
+use postrider_admin::{Condition, Health, Heartbeat};
+use postrider_kafka::Reachability;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The conditions of readiness.
+pub(crate) struct Conditions {
+    kafka: Condition,
+    group: Condition,
+    webhooks: Condition,
+    poll_loop: Heartbeat,
+}
+
+impl Conditions {
+    pub(crate) fn new(health: &Health) -> Self {
+        Self {
+            kafka: health.condition("kafka"),
+            group: health.condition("group"),
+            webhooks: health.condition("webhooks"),
+            poll_loop: health.heartbeat("poll_loop"),
+        }
+    }
+
+    pub(crate) fn webhooks_loaded(&self) {
+        self.webhooks.met();
+    }
+
+    pub(crate) fn kafka_unmet(&self, reason: impl Into<String>) {
+        self.kafka.unmet(reason);
+    }
+}
+
+/// Keeps the conditions true to the pipeline until aborted.
+pub(crate) fn watch(
+    conditions: Conditions,
+    reachability: Reachability,
+    joined: watch::Receiver<bool>,
+    heartbeat: postrider_consumer::Heartbeat,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = heartbeat.ticks();
+        while !stop.is_cancelled() {
+            show(
+                &conditions.kafka,
+                reachability.is_up(),
+                "no broker can be reached; trying again until one can",
+            );
+            show(
+                &conditions.group,
+                *joined.borrow(),
+                "waiting for the consumer group to assign partitions",
+            );
+            let now = heartbeat.ticks();
+            if std::mem::replace(&mut ticks, now) != now {
+                conditions.poll_loop.tick();
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+}
+
+fn show(condition: &Condition, holds: bool, otherwise: &str) {
+    if holds {
+        condition.met()
+    } else {
+        condition.unmet(otherwise)
+    }
+}

@@ -1,0 +1,99 @@
+//! A real Apache Kafka, run by `tests/kafka/kafka.sh`.
+//!
+//! The script serves a cluster for as long as its standard input stays open. The pipe's other end is held
+//! here, so the cluster ends with this process, however that ends.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, anyhow, ensure};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/kafka.sh");
+
+static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// A running cluster. Dropping it ends it and removes its data.
+#[derive(Debug)]
+pub struct Broker {
+    cluster: String,
+    bootstrap: String,
+    serving: Child,
+}
+
+impl Broker {
+    /// The single node that all tests of this process share; started by the first that asks.
+    ///
+    /// # Errors
+    /// When it could not be started: then every test that needs it fails.
+    pub async fn shared() -> anyhow::Result<&'static Self> {
+        let start = || SHARED.get_or_init(|| Self::start_blocking(1).map_err(|error| format!("{error:#}")));
+        let shared = tokio::task::spawn_blocking(start).await?;
+        shared.as_ref().map_err(|error| anyhow!("the shared broker: {error}"))
+    }
+
+    /// A cluster of 1 or 3 nodes for one test alone, which may break it.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub async fn start(nodes: u32) -> anyhow::Result<Self> {
+        tokio::task::spawn_blocking(move || Self::start_blocking(nodes)).await?
+    }
+
+    fn start_blocking(nodes: u32) -> anyhow::Result<Self> {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let cluster = format!("it-{}-{number}", std::process::id());
+        let mut serving = script(&cluster)
+            .args(["serve", &nodes.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A group of its own: Ctrl-C at the terminal ends the tests first, and the broker by them.
+            .process_group(0)
+            .spawn()
+            .context("starting tests/kafka/kafka.sh")?;
+        let stdout = serving.stdout.take().expect("standard output is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let bootstrap = line.trim().strip_prefix("ready ").map(str::to_owned);
+        Ok(Self {
+            bootstrap: bootstrap.context("tests/kafka/kafka.sh could not start Kafka; its words are above")?,
+            cluster,
+            serving,
+        })
+    }
+
+    /// Where it listens, as clients want to be told.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Does something to one node: `kill9`, `restart`, `pause`, `cont`. Nodes count from 1.
+    ///
+    /// # Errors
+    /// When the script refuses; its words are on standard error.
+    pub async fn node(&self, verb: &'static str, node: u32) -> anyhow::Result<()> {
+        let mut command = script(&self.cluster);
+        command.args([verb, &node.to_string()]).stdin(Stdio::null());
+        let status = tokio::task::spawn_blocking(move || command.status()).await??;
+        ensure!(status.success(), "kafka.sh {verb} {node}: {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.serving.stdin.take());
+        // Only fails when it was waited for already, and nobody else does.
+        let _ = self.serving.wait();
+    }
+}
+
+fn script(cluster: &str) -> Command {
+    let mut command = Command::new(SCRIPT);
+    command.env("KAFKA_CLUSTER", cluster).env("KAFKA_PORT", "auto");
+    command
+}

@@ -1,0 +1,289 @@
+//! Topics of the real broker: records go in, and come out as a `read_committed` reader sees them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::patience::{PATIENCE, until};
+
+/// A record to be produced.
+#[derive(Debug, Clone, Default)]
+pub struct Sent {
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: Vec<(String, Option<Bytes>)>,
+    partition: Option<i32>,
+}
+
+impl Sent {
+    /// A record without a value.
+    #[must_use]
+    pub fn null() -> Self {
+        Self::default()
+    }
+
+    /// A record with a value.
+    pub fn value(value: impl Into<Bytes>) -> Self {
+        Self {
+            value: Some(value.into()),
+            ..Self::default()
+        }
+    }
+
+    /// The same with a key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<Bytes>) -> Self {
+        self.headers.push((name.to_owned(), Some(value.into())));
+        self
+    }
+
+    /// The same with one more header that has no value.
+    #[must_use]
+    pub fn null_header(mut self, name: &str) -> Self {
+        self.headers.push((name.to_owned(), None));
+        self
+    }
+
+    /// The same for a partition of the test's choice.
+    #[must_use]
+    pub const fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    fn record<'a>(&'a self, topic: &'a str) -> BaseRecord<'a, [u8], [u8]> {
+        let mut record = BaseRecord::to(topic);
+        record.key = self.key.as_deref();
+        record.payload = self.value.as_deref();
+        record.partition = self.partition;
+        let headers = self.headers.iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
+            headers.insert(Header {
+                key: name,
+                value: value.as_deref(),
+            })
+        });
+        record.headers(headers)
+    }
+}
+
+/// A record that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp in milliseconds since the Unix epoch.
+    pub timestamp: Option<i64>,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value.
+    pub value: Option<Bytes>,
+    /// Its headers, in order.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+impl Received {
+    fn new(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().into_iter().flat_map(Headers::iter);
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis(),
+            key: message.key().map(Bytes::copy_from_slice),
+            value: message.payload().map(Bytes::copy_from_slice),
+            headers: headers
+                .map(|header| (header.key.to_owned(), header.value.map(Bytes::copy_from_slice)))
+                .collect(),
+        }
+    }
+
+    /// The last header of a name, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().rfind(|(known, _)| known == name)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    }
+}
+
+/// One topic of one broker.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    bootstrap: String,
+    name: String,
+}
+
+impl Topic {
+    /// Names a topic; nothing is created.
+    pub fn new(bootstrap: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            name: name.into(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+
+    /// Creates it, with as many replicas as the broker gives by itself.
+    ///
+    /// # Errors
+    /// When the broker refuses, or does not answer in time.
+    pub async fn create(&self, partitions: i32) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let topic = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(-1));
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        for created in admin.create_topics([&topic], &options).await? {
+            created.map_err(|(name, code)| anyhow::anyhow!("creating topic {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Produces records and waits until the broker has them all.
+    ///
+    /// # Errors
+    /// When the broker does not take them in time.
+    pub async fn produce(&self, records: impl IntoIterator<Item = Sent>) -> anyhow::Result<()> {
+        let (topic, records) = (self.clone(), records.into_iter().collect());
+        tokio::task::spawn_blocking(move || topic.produce_blocking(records)).await?
+    }
+
+    fn produce_blocking(&self, records: Vec<Sent>) -> anyhow::Result<()> {
+        let mut config = self.client();
+        config.set("enable.idempotence", "true").set("linger.ms", "2");
+        // Records larger than the topic takes are the topic's to refuse, not this client's.
+        config.set("message.max.bytes", "16777216");
+        let producer: ThreadedProducer<DefaultProducerContext> = config.create()?;
+        for record in &records {
+            let sent = producer.send(record.record(&self.name));
+            sent.map_err(|(error, _)| error)
+                .with_context(|| format!("producing to {}", self.name))?;
+        }
+        producer.flush(PATIENCE)?;
+        Ok(())
+    }
+
+    /// Everything that is in it now and committed, ordered by partition and offset.
+    ///
+    /// # Errors
+    /// When the topic does not exist, or cannot be read to its end in time.
+    pub async fn read(&self) -> anyhow::Result<Vec<Received>> {
+        let topic = self.clone();
+        tokio::task::spawn_blocking(move || topic.read_blocking()).await?
+    }
+
+    fn read_blocking(&self) -> anyhow::Result<Vec<Received>> {
+        let mut config = self.client();
+        config
+            .set("group.id", "reader")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "20");
+        let consumer: BaseConsumer = config.create()?;
+        let partitions = partitions(&consumer, &self.name)?;
+        consumer.assign(&at(&self.name, &partitions, Offset::Beginning)?)?;
+        let mut open: HashSet<i32> = partitions.into_iter().collect();
+        let mut records = Vec::new();
+        while !open.is_empty() {
+            match consumer.poll(PATIENCE) {
+                Some(Ok(message)) => records.push(Received::new(&message)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+                Some(Err(error)) => return Err(error).with_context(|| format!("reading {}", self.name)),
+                None => bail!("{} was not read to its end in {PATIENCE:?}", self.name),
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        Ok(records)
+    }
+
+    /// Reads it until what is in it is `enough`.
+    ///
+    /// # Errors
+    /// When that does not happen in time; the error says how many records there were.
+    pub async fn read_until(&self, enough: impl Fn(&[Received]) -> bool) -> anyhow::Result<Vec<Received>> {
+        self.read_within(PATIENCE, enough).await
+    }
+
+    /// [`read_until`](Self::read_until) with another limit.
+    ///
+    /// # Errors
+    /// When `limit` passes.
+    pub async fn read_within(
+        &self,
+        limit: Duration,
+        enough: impl Fn(&[Received]) -> bool,
+    ) -> anyhow::Result<Vec<Received>> {
+        let seen = std::sync::atomic::AtomicUsize::new(0);
+        let ask = || async {
+            let records = self.read().await?;
+            seen.store(records.len(), std::sync::atomic::Ordering::Relaxed);
+            Ok(enough(&records).then_some(records))
+        };
+        let read = until(&format!("enough records in {}", self.name), limit, ask).await;
+        read.with_context(|| format!("{} records were there", seen.into_inner()))
+    }
+
+    /// What a group committed for it: partition → offset and metadata. Partitions without a commit are left out.
+    ///
+    /// # Errors
+    /// When the group's coordinator does not answer in time.
+    pub async fn committed(&self, group: &str) -> anyhow::Result<BTreeMap<i32, (i64, String)>> {
+        let (topic, group) = (self.clone(), group.to_owned());
+        tokio::task::spawn_blocking(move || topic.committed_blocking(&group)).await?
+    }
+
+    fn committed_blocking(&self, group: &str) -> anyhow::Result<BTreeMap<i32, (i64, String)>> {
+        let consumer: BaseConsumer = self.client().set("group.id", group).create()?;
+        let partitions = partitions(&consumer, &self.name)?;
+        let asked = at(&self.name, &partitions, Offset::Invalid)?;
+        let committed = consumer.committed_offsets(asked, PATIENCE)?;
+        let elements = committed.elements();
+        let known = elements.iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), (offset, element.metadata().to_owned()))),
+            _ => None,
+        });
+        Ok(known.collect())
+    }
+}
+
+fn partitions(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<i32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    let known = metadata.topics().first().context("the broker lists the topic")?;
+    ensure!(known.error().is_none(), "topic {topic}: {:?}", known.error());
+    Ok(known.partitions().iter().map(|partition| partition.id()).collect())
+}
+
+fn at(topic: &str, partitions: &[i32], offset: Offset) -> anyhow::Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition_offset(topic, *partition, offset)?;
+    }
+    Ok(list)
+}
