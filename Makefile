@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+TARGET = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 KAFKA := tests/kafka/kafka.sh
 DENY_VERSION := 0.20.2
 
@@ -19,7 +19,7 @@ demo: build-tools ## See postrider work: an embedded broker, a receiver, three w
 .PHONY: test
 test: build-tools kafka-tools ## Run every test, those against a real Kafka included
 	$(CARGO) build --locked --workspace --lib --bins --tests
-	POSTRIDER_BIN="$(abspath $(TARGET))/debug/postrider" $(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
+	POSTRIDER_BIN="$(TARGET)/debug/postrider" $(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
 
 .PHONY: check
 check: build-tools check-format check-lint check-docs check-dependencies ## Format, lints, docs, dependencies

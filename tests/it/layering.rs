@@ -42,7 +42,10 @@ const WALLS: [(&str, &[&str]); 16] = [
     ("backoff", &["postrider-delivery"]),
     ("hyper", &["postrider-delivery", "postrider-admin"]),
     ("hyper-util", &["postrider-delivery", "postrider-admin"]),
-    ("aws-lc-rs", &["postrider-delivery", "postrider-kafka"]),
+    (
+        "aws-lc-rs",
+        &["postrider-delivery", "postrider-kafka", "postrider-tests"],
+    ),
     ("rustls", &["postrider-delivery", "postrider"]),
     ("axum", &["postrider-admin", "postrider", "postrider-tests"]),
     ("figment", &["postrider"]),

@@ -1,8 +1,21 @@
 //! End-to-end tests: one file per promise. What needs Kafka runs on a real one, and fails where there is none.
+// `cfg(test)` tells the lints that functions beside the tests are tests' too.
 
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod delivery;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod poison;
+#[cfg(test)]
 mod schemas;
+#[cfg(test)]
+mod signals;

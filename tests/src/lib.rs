@@ -19,6 +19,7 @@ pub mod contract;
 pub mod daemon;
 pub mod patience;
 pub mod port;
+pub mod promise;
 pub mod receiver;
 pub mod request;
 pub mod scene;

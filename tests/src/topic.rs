@@ -16,6 +16,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::patience::{PATIENCE, until};
 
+/// The largest record a topic takes: more than postrider takes as an event.
+const MAX_RECORD: &str = "4194304";
+
 /// A record to be produced.
 #[derive(Debug, Clone, Default)]
 pub struct Sent {
@@ -151,13 +154,14 @@ impl Topic {
         config
     }
 
-    /// Creates it, with as many replicas as the broker gives by itself.
+    /// Creates it, with as many replicas as the broker gives by itself and room for large records.
     ///
     /// # Errors
     /// When the broker refuses, or does not answer in time.
     pub async fn create(&self, partitions: i32) -> anyhow::Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        let topic = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(-1));
+        let topic =
+            NewTopic::new(&self.name, partitions, TopicReplication::Fixed(-1)).set("max.message.bytes", MAX_RECORD);
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         for created in admin.create_topics([&topic], &options).await? {
             created.map_err(|(name, code)| anyhow::anyhow!("creating topic {name}: {code}"))?;

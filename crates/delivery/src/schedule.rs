@@ -10,19 +10,23 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 use postrider_types::Fault;
+use postrider_types::webhook::MAX_RETRIES;
 
-use crate::config::{RetryConfig, has_topic_name};
+use crate::config::RetryConfig;
 
 /// The most that chance may add to an interval.
 pub const MAX_JITTER: Duration = Duration::from_secs(30);
 
+/// A webhook has no more retries than this, so no interval beyond is ever used.
+const MAX_INTERVALS: usize = MAX_RETRIES as usize;
+
 /// The waits between the attempts of a delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// Ascending and without doubles; the last one repeats.
+    /// Ascending; the last one repeats.
     intervals: Vec<Duration>,
-    /// How many of them the retries of a webhook with the default count run through.
-    in_use: usize,
+    /// The distinct ones that the retries of a webhook with the default count run through.
+    steps: Vec<Duration>,
     max_interval: Duration,
     jitter: f64,
 }
@@ -31,22 +35,19 @@ impl Schedule {
     /// Computes the schedule.
     ///
     /// # Errors
-    /// The section's faults, and `initial` when a step's delay could not name a retry topic.
+    /// The section's faults.
     pub fn new(config: &RetryConfig) -> Result<Self, Vec<Fault>> {
         let faults = config.faults();
         if !faults.is_empty() {
             return Err(faults);
         }
         let intervals = intervals(config);
-        if !intervals.iter().all(|interval| has_topic_name(*interval)) {
-            let reason =
-                "gives a step above 1s that is no whole number of seconds, and retry topics are named after theirs";
-            return Err(vec![Fault::new("initial", reason)]);
-        }
         let retries = usize::try_from(config.max_retries).unwrap_or(usize::MAX);
+        // One step is always there: what is parked without an attempt needs a topic too.
+        let mut steps = intervals[..retries.clamp(1, intervals.len())].to_vec();
+        steps.dedup();
         Ok(Self {
-            // One step is always there: what is parked without an attempt needs a topic too.
-            in_use: retries.clamp(1, intervals.len()),
+            steps,
             intervals,
             max_interval: config.max_interval,
             jitter: config.jitter,
@@ -63,7 +64,7 @@ impl Schedule {
     /// The distinct steps of `max_retries` retries, ascending: one retry topic each.
     #[must_use]
     pub fn steps(&self) -> Vec<Duration> {
-        self.intervals[..self.in_use].to_vec()
+        self.steps.clone()
     }
 
     /// The most that chance adds to `interval`: how far a retry topic of that delay is read ahead.
@@ -89,32 +90,38 @@ impl Schedule {
     /// longer than that, else the smallest.
     #[must_use]
     pub fn tier(&self, remaining: Duration) -> Duration {
-        let steps = &self.intervals[..self.in_use];
-        let fitting = steps.partition_point(|step| *step <= remaining);
-        steps[fitting.saturating_sub(1)]
+        let fitting = self.steps.partition_point(|step| *step <= remaining);
+        self.steps[fitting.saturating_sub(1)]
     }
 }
 
-/// Every distinct interval. At most 32 with a multiplier of 2 from 1 ms to 30 days.
+/// The intervals after failed attempts 1, 2, … up to the longest, or to the last that any webhook can
+/// ask for.
 fn intervals(config: &RetryConfig) -> Vec<Duration> {
     let mut backoff = ExponentialBackoff {
         current_interval: config.initial,
         initial_interval: config.initial,
         randomization_factor: 0.0,
-        multiplier: f64::from(config.multiplier),
+        multiplier: config.multiplier,
         max_interval: config.max_interval,
         max_elapsed_time: None,
         ..ExponentialBackoff::default()
     };
-    let mut intervals = vec![config.initial];
+    let mut intervals = Vec::new();
     loop {
-        // The field, not the answer: the answer carries up to a nanosecond of chance.
-        let _ = backoff.next_backoff();
-        if intervals.last() == Some(&backoff.current_interval) {
+        intervals.push(to_millis(backoff.current_interval));
+        if intervals.len() == MAX_INTERVALS || backoff.current_interval == config.max_interval {
             return intervals;
         }
-        intervals.push(backoff.current_interval);
+        // The field, not the answer: the answer carries up to a nanosecond of chance.
+        let _ = backoff.next_backoff();
     }
+}
+
+/// To the nearest millisecond: retry topics are named after their delay.
+fn to_millis(interval: Duration) -> Duration {
+    let millis = (interval.as_nanos() + 500_000) / 1_000_000;
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

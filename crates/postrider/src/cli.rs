@@ -2,7 +2,8 @@
 
 mod check_config;
 mod completions;
-mod output;
+mod demo;
+pub(crate) mod output;
 mod receive;
 mod route;
 mod run;
@@ -37,6 +38,7 @@ const CONFIG: u8 = 78;
 
 const EXAMPLES: &str = "\
 Try it:
+  postrider demo --count 12 --exit                  see it work, without any set-up
   postrider receive --port 9000                     a receiver that prints what comes
   postrider check-config --config postrider.yaml    is this file right, and what does it come to?
   postrider topics create --config postrider.yaml   make the topics in Kafka
@@ -59,6 +61,8 @@ struct Cli {
 enum Command {
     /// Runs the daemon until SIGTERM or SIGINT
     Run(run::Run),
+    /// Shows it at work: everything in one process, no set-up
+    Demo(demo::Demo),
     /// Checks the configuration and prints what it comes to, secrets masked
     CheckConfig(check_config::CheckConfig),
     /// Creates or checks the topics in Kafka
@@ -91,6 +95,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, variables: BTre
 fn dispatch(command: Command, variables: BTreeMap<String, String>) -> anyhow::Result<End> {
     match command {
         Command::Run(command) => command.run(variables),
+        Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(variables),
         Command::Topics(command) => command.run(variables),
         Command::Route(command) => command.run(variables),

@@ -14,8 +14,9 @@ mod cluster;
 mod ending;
 mod probes;
 mod reload;
-mod thread;
+pub(crate) mod thread;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ use prometheus::Registry;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -65,6 +66,16 @@ pub(crate) struct Surroundings {
     pub(crate) reload: Reload,
     /// What is known of the cluster; `None` to ask it.
     pub(crate) survey: Option<Survey>,
+    /// Told once health and metrics are served.
+    pub(crate) started: Option<oneshot::Sender<Started>>,
+}
+
+/// A daemon that has begun to start.
+pub(crate) struct Started {
+    /// Where health and metrics are served.
+    pub(crate) address: SocketAddr,
+    /// What is still unready.
+    pub(crate) health: Health,
 }
 
 /// Runs the daemon until it is asked to stop and the last outcome is committed.
@@ -73,10 +84,16 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
         signals,
         reload,
         survey,
+        started,
     } = surroundings;
     let core = Core::new(config, signals.stop.clone())?;
     let server = Server::bind(&core.config.admin, core.health.clone(), core.registry.clone()).await?;
     info!(address = %server.address(), version = telemetry::VERSION, instance = core.config.instance_id, "Starting");
+    if let Some(started) = started {
+        let (address, health) = (server.address(), core.health.clone());
+        // Whoever asked may be gone.
+        let _ = started.send(Started { address, health });
+    }
     let serving = CancellationToken::new();
     let served = tokio::spawn(server.run(serving.clone()));
     let ended = core.deliver(reload, signals.reload, survey).await;

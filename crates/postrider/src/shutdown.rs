@@ -1,16 +1,13 @@
 //! Signals. SIGTERM and SIGINT ask to stop, the second of them leaves at once with 128 and the
-//! signal's number, as a shell would see it; SIGHUP reads the configuration again.
+//! signal's number, as a shell would see it; SIGHUP asks to read the configuration again.
 
 use std::io;
 use std::process;
-use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
-
-use crate::config::{Config, ConfigError};
+use tracing::{info, warn};
 
 /// What a shell adds to a signal's number when the signal ended a process.
 const ENDED_BY_SIGNAL: i32 = 128;
@@ -22,22 +19,19 @@ const SIGTERM: i32 = 15;
 pub(crate) struct Signals {
     /// Fires when the daemon shall stop.
     pub(crate) stop: CancellationToken,
-    /// The configuration as it is today. Changes when it was read again and is without fault.
-    pub(crate) reload: watch::Receiver<Arc<Config>>,
+    /// Counts requests to read the configuration again. Requests that come while one is served are one.
+    pub(crate) reload: watch::Receiver<u64>,
 }
 
 impl Signals {
-    /// Listens from now on; `load` reads the configuration again.
+    /// Listens to the process' signals from now on.
     ///
     /// # Errors
     /// When the system refuses a handler.
-    pub(crate) fn listen<L>(config: &Config, load: L) -> io::Result<Self>
-    where
-        L: Fn() -> Result<Config, ConfigError> + Send + 'static,
-    {
-        let (today, reload) = watch::channel(Arc::new(config.clone()));
+    pub(crate) fn listen() -> io::Result<Self> {
+        let (reloads, reload) = watch::channel(0);
         let hangup = signal(SignalKind::hangup())?;
-        tokio::spawn(relay_reloads(hangup, today, load));
+        tokio::spawn(relay_reloads(hangup, reloads));
         let stop = stop_token()?;
         Ok(Self { stop, reload })
     }
@@ -74,24 +68,8 @@ async fn next_stop(interrupt: &mut Signal, terminate: &mut Signal) -> i32 {
     }
 }
 
-/// A configuration with a fault changes nothing: the one in use stays.
-async fn relay_reloads<L>(mut hangup: Signal, today: watch::Sender<Arc<Config>>, load: L)
-where
-    L: Fn() -> Result<Config, ConfigError>,
-{
+async fn relay_reloads(mut hangup: Signal, reloads: watch::Sender<u64>) {
     while hangup.recv().await.is_some() {
-        match load() {
-            Ok(config) => {
-                info!("The configuration was read again");
-                today.send_replace(Arc::new(config));
-            }
-            Err(error) => {
-                let faults: Vec<String> = error.faults.iter().map(ToString::to_string).collect();
-                error!(
-                    ?faults,
-                    "The configuration was read again and has faults; the old one stays"
-                );
-            }
-        }
+        reloads.send_modify(|count| *count += 1);
     }
 }

@@ -67,7 +67,7 @@ fn every_block_is_refused_from_end_to_end_and_its_neighbours_are_not() {
         for end in [net.network(), net.broadcast()] {
             let judged = vet(end, &policy).map_err(Blocked::as_str);
             assert_eq!(judged, Err(reason), "{end} of {block}");
-            assert_eq!(vet_literal(end, &policy).is_err(), true, "{end} of {block}, literal");
+            assert!(vet_literal(end, &policy).is_err(), "{end} of {block}, literal");
         }
         for neighbour in neighbours {
             assert_eq!(vet(ip(neighbour), &policy), Ok(()), "{neighbour} beside {block}");

@@ -91,7 +91,7 @@ impl Tap {
         if !is_request_line(bytes) {
             return Ok(());
         }
-        if false && has_unread(socket(self.io.inner())) {
+        if *requests > 0 && has_unread(socket(self.io.inner())) {
             return Err(io::Error::other(Stale));
         }
         *requests += 1;
@@ -188,5 +188,28 @@ impl AsyncWrite for Tap {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_line_begins_a_request_and_a_body_does_not() {
+        assert!(is_request_line(b"POST /a?b=1 HTTP/1.1\r\nhost: m.example\r\n\r\n{}"));
+        for other in [&b"{\"x\":\"POST / HTTP/1.1\"}"[..], b"POST / HTTP/1", b"POST x", b""] {
+            assert!(!is_request_line(other));
+        }
+    }
+
+    #[test]
+    fn an_allowance_is_spent_once() {
+        let allowance = Allowance::new();
+        assert!(allowance.spend(SHARED_BUDGET));
+        assert!(!allowance.spend(1));
+        allowance.grant();
+        assert!(allowance.spend(ANSWER_BUDGET));
+        assert!(!allowance.spend(1));
     }
 }

@@ -101,7 +101,9 @@ async fn silence_after_the_request_is_a_timeout() {
     })
     .await;
     let start = Instant::now();
-    let reply = Caller::new().post_within(&server.url(), Duration::from_millis(400)).await;
+    let reply = Caller::new()
+        .post_within(&server.url(), Duration::from_millis(400))
+        .await;
     assert_eq!(failed(reply).kind, ErrorKind::Timeout);
     assert!(start.elapsed() >= Duration::from_millis(400));
     assert!(start.elapsed() < PATIENCE / 2);
@@ -120,7 +122,9 @@ async fn a_drip_does_not_extend_the_deadline() {
     })
     .await;
     let start = Instant::now();
-    let reply = Caller::new().post_within(&server.url(), Duration::from_millis(400)).await;
+    let reply = Caller::new()
+        .post_within(&server.url(), Duration::from_millis(400))
+        .await;
     assert_eq!(failed(reply).kind, ErrorKind::Timeout);
     assert!(start.elapsed() < PATIENCE / 2);
 }
@@ -136,7 +140,10 @@ async fn an_upload_that_nobody_reads_ends_at_the_deadline() {
     let endpoint = caller.endpoint(&server.url());
     let body = bytes::Bytes::from(vec![b'x'; 32 << 20]);
     let timeout = Duration::from_millis(400);
-    let timed = caller.client.post(&endpoint, hyper::HeaderMap::new(), body, timeout).await;
+    let timed = caller
+        .client
+        .post(&endpoint, hyper::HeaderMap::new(), body, timeout)
+        .await;
     assert_eq!(failed(timed.reply).kind, ErrorKind::Timeout);
     assert!(timed.spent >= timeout);
 }
@@ -175,7 +182,8 @@ async fn redirects_are_answers_and_are_not_followed() {
 
 #[tokio::test]
 async fn switching_protocols_is_a_final_answer() {
-    let server = Server::answering("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n").await;
+    let server =
+        Server::answering("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n").await;
     let answer = answered(Caller::new().post_within(&server.url(), Duration::from_secs(3)).await);
     assert_eq!(answer.status, 101);
 }

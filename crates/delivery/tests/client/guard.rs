@@ -13,8 +13,14 @@ use crate::servers::{Caller, PATIENCE, Server, answered, failed, ok, open, post}
 
 fn blocked(registry: &Registry, reason: &str) -> f64 {
     let families = registry.gather();
-    let family = families.iter().find(|family| family.name() == "postrider_blocked_total").unwrap();
-    let series = family.get_metric().iter().find(|series| series.get_label()[0].value() == reason);
+    let family = families
+        .iter()
+        .find(|family| family.name() == "postrider_blocked_total")
+        .unwrap();
+    let series = family
+        .get_metric()
+        .iter()
+        .find(|series| series.get_label()[0].value() == reason);
     series.unwrap().get_counter().get_value()
 }
 
@@ -71,7 +77,11 @@ async fn a_name_is_resolved_and_every_address_of_it_judged() {
         ("mixed.example", "link_local"),
         ("mixed6.example", "unique_local"),
     ] {
-        assert_eq!(caller.failure(&url(name)).await.kind, ErrorKind::BlockedAddress, "{name}");
+        assert_eq!(
+            caller.failure(&url(name)).await.kind,
+            ErrorKind::BlockedAddress,
+            "{name}"
+        );
         assert_eq!(blocked(&caller.registry, reason), 1.0, "{name}");
     }
     assert_eq!(server.accepted(), 1);
@@ -91,7 +101,10 @@ async fn a_name_server_that_is_silent_is_a_dns_failure_within_its_budget() {
     let names = NameServer::start(&[("silent.example", &[])]).await;
     let caller = Caller::with(&names.config(), Limits::default());
     let endpoint = caller.endpoint("http://silent.example/");
-    let timed = caller.client.post(&endpoint, hyper::HeaderMap::new(), "{}".into(), PATIENCE).await;
+    let timed = caller
+        .client
+        .post(&endpoint, hyper::HeaderMap::new(), "{}".into(), PATIENCE)
+        .await;
     assert_eq!(failed(timed.reply).kind, ErrorKind::Dns);
     assert!(timed.spent < Duration::from_secs(5), "{:?}", timed.spent);
 }
@@ -127,7 +140,9 @@ async fn addresses_are_tried_in_turn() {
 #[tokio::test]
 async fn an_own_listener_is_refused_where_its_network_is_allowed() {
     let server = Server::answering(ok("{}")).await;
-    let policy = Policy::from_config(&open()).unwrap().with_own_listeners(vec![server.address]);
+    let policy = Policy::from_config(&open())
+        .unwrap()
+        .with_own_listeners(vec![server.address]);
     let caller = Caller::of_policy(&open(), policy, Limits::default());
     let failure = failed(post(&caller.client, &judged_elsewhere(&server.url()), PATIENCE).await);
     assert_eq!(failure.kind, ErrorKind::BlockedAddress);
@@ -139,7 +154,9 @@ async fn requests_come_from_the_source_address() {
     let server = Server::start(|mut stream| async move {
         let peer = stream.peer_addr().unwrap().ip().to_string();
         crate::servers::read_request(&mut stream).await;
-        tokio::io::AsyncWriteExt::write_all(&mut stream, ok(&peer).as_bytes()).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, ok(&peer).as_bytes())
+            .await
+            .unwrap();
     })
     .await;
     let config = Config {

@@ -25,14 +25,20 @@ fn fields(count: usize) -> String {
 async fn a_head_within_the_limits_is_taken() {
     let server = Server::answering(fields(100)).await;
     assert_eq!(Caller::new().answer(&server.url()).await.status, 200);
-    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(30 << 10));
+    let long = format!(
+        "HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n",
+        "y".repeat(30 << 10)
+    );
     let server = Server::answering(long).await;
     assert_eq!(Caller::new().answer(&server.url()).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_head_over_the_limits_is_too_large() {
-    let wide = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(40 << 10));
+    let wide = format!(
+        "HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n",
+        "y".repeat(40 << 10)
+    );
     for head in [fields(101), fields(102), wide] {
         let server = Server::answering(head).await;
         let failure = Caller::new().failure(&server.url()).await;
@@ -43,8 +49,12 @@ async fn a_head_over_the_limits_is_too_large() {
 
 #[tokio::test]
 async fn a_head_without_end_is_too_large() {
-    let server = Server::start(|stream| flood(stream, "HTTP/1.1 200 OK\r\n", b"x-y: zzzzzzzzzzzzzzzzzzzz\r\n".to_vec())).await;
-    assert_eq!(Caller::new().failure(&server.url()).await.kind, ErrorKind::ResponseTooLarge);
+    let server =
+        Server::start(|stream| flood(stream, "HTTP/1.1 200 OK\r\n", b"x-y: zzzzzzzzzzzzzzzzzzzz\r\n".to_vec())).await;
+    assert_eq!(
+        Caller::new().failure(&server.url()).await.kind,
+        ErrorKind::ResponseTooLarge
+    );
 }
 
 #[tokio::test]
@@ -76,7 +86,10 @@ async fn ten_informational_answers_are_skipped_and_eleven_are_too_many() {
 async fn informational_answers_without_end_are_too_many() {
     let hint = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n".repeat(50);
     let server = Server::start(move |stream| flood(stream, "", hint.clone())).await;
-    assert_eq!(Caller::new().failure(&server.url()).await.kind, ErrorKind::ResponseTooLarge);
+    assert_eq!(
+        Caller::new().failure(&server.url()).await.kind,
+        ErrorKind::ResponseTooLarge
+    );
 }
 
 #[tokio::test]
@@ -85,7 +98,9 @@ async fn a_body_of_64_kib_is_read_and_its_connection_kept() {
     let caller = Caller::new();
     let endpoint = caller.endpoint(&server.url());
     for _ in 0..3 {
-        let sent = caller.client.send(&endpoint, hyper::HeaderMap::new(), "{}".into(), Duration::from_secs(20));
+        let sent = caller
+            .client
+            .send(&endpoint, hyper::HeaderMap::new(), "{}".into(), Duration::from_secs(20));
         let received = sent.await.0.unwrap();
         assert_eq!((received.body.len(), received.complete), (64 << 10, true));
         // Kept for outcomes is less.
@@ -133,7 +148,10 @@ async fn a_body_that_breaks_off_is_a_truncated_answer() {
         let server = Server::answering_once(partial).await;
         let answer = Caller::new().answer(&server.url()).await;
         assert_eq!(answer.status, 200);
-        assert_eq!((answer.response.body.as_str(), answer.response.truncated), ("half", true));
+        assert_eq!(
+            (answer.response.body.as_str(), answer.response.truncated),
+            ("half", true)
+        );
     }
 }
 
@@ -144,12 +162,19 @@ async fn a_body_that_hangs_is_a_truncated_answer_at_the_deadline() {
     let endpoint = caller.endpoint(&server.url());
     let timeout = Duration::from_millis(500);
     for expected in 1..=2 {
-        let timed = caller.client.post(&endpoint, hyper::HeaderMap::new(), "{}".into(), timeout).await;
+        let timed = caller
+            .client
+            .post(&endpoint, hyper::HeaderMap::new(), "{}".into(), timeout)
+            .await;
         assert!(timed.spent >= timeout);
         let answer = answered(timed.reply);
         assert_eq!((answer.status, answer.response.body.as_str()), (200, "half"));
         assert!(answer.response.truncated);
-        assert_eq!(server.accepted(), expected, "a connection with half an answer is not used again");
+        assert_eq!(
+            server.accepted(),
+            expected,
+            "a connection with half an answer is not used again"
+        );
     }
 }
 
@@ -164,6 +189,10 @@ async fn a_body_that_drips_ends_at_the_deadline() {
         }
     })
     .await;
-    let answer = answered(Caller::new().post_within(&server.url(), Duration::from_millis(500)).await);
+    let answer = answered(
+        Caller::new()
+            .post_within(&server.url(), Duration::from_millis(500))
+            .await,
+    );
     assert_eq!((answer.status, answer.response.truncated), (200, true));
 }

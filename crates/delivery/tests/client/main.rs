@@ -1,6 +1,8 @@
 //! The HTTP client against real servers on loopback, among them every misbehaving one that it has a
 //! bound for.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod errors;
 mod guard;
 mod limits;

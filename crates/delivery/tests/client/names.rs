@@ -13,18 +13,20 @@ use tokio::net::UdpSocket;
 use crate::servers::open;
 
 /// A name server on loopback. What it has no row for does not exist; a row without addresses is never answered.
-pub struct NameServer {
+pub(crate) struct NameServer {
     address: SocketAddr,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl NameServer {
-    pub async fn start(rows: &[(&str, &[&str])]) -> Self {
+    pub(crate) async fn start(rows: &[(&str, &[&str])]) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let parsed = |ips: &[&str]| ips.iter().map(|ip| ip.parse().unwrap()).collect();
-        let table: HashMap<String, Vec<IpAddr>> =
-            rows.iter().map(|(name, ips)| (format!("{name}."), parsed(ips))).collect();
+        let table: HashMap<String, Vec<IpAddr>> = rows
+            .iter()
+            .map(|(name, ips)| (format!("{name}."), parsed(ips)))
+            .collect();
         let table = Arc::new(table);
         let task = tokio::spawn(async move {
             let mut buffer = [0; 4096];
@@ -39,7 +41,7 @@ impl NameServer {
     }
 
     /// A section that asks this server and lets loopback be called.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         Config {
             dns: Dns::Many(vec![self.address.to_string()]),
             ..open()

@@ -83,7 +83,11 @@ async fn an_answer_that_nobody_asked_for_is_nobodys_answer() {
     let caller = Caller::new();
     for round in 0..200 {
         let answer = caller.answer(&server.url()).await;
-        assert_eq!((answer.status, answer.response.body.as_str()), (500, ""), "round {round}");
+        assert_eq!(
+            (answer.status, answer.response.body.as_str()),
+            (500, ""),
+            "round {round}"
+        );
         say.send(()).await.unwrap();
         said.notified().await;
     }
@@ -109,6 +113,27 @@ async fn many_requests_at_once_all_get_their_own_answer() {
     while let Some(done) = requests.join_next().await {
         let (n, answer) = done.unwrap();
         assert_eq!(answer.response.body, format!("/{n}"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_given_up_is_closed() {
+    for begin in ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"] {
+        let (tell, mut ended) = mpsc::channel(1);
+        let server = Server::start(move |mut stream| {
+            let tell = tell.clone();
+            async move {
+                read_request(&mut stream).await;
+                stream.write_all(begin.as_bytes()).await.unwrap();
+                let end = read_request(&mut stream).await;
+                tell.send(end.is_none()).await.unwrap();
+            }
+        })
+        .await;
+        let caller = Caller::new();
+        let _ = caller.post_within(&server.url(), Duration::from_millis(200)).await;
+        let ended = tokio::time::timeout(PATIENCE, ended.recv()).await;
+        assert_eq!(ended.unwrap(), Some(true), "{begin:?}");
     }
 }
 

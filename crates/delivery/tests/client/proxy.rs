@@ -20,7 +20,10 @@ async fn proxy_to(target: SocketAddr) -> Server {
             return stream.write_all(refusal).await.unwrap();
         }
         assert!(head.starts_with("CONNECT shop.example:8080 HTTP/1.1\r\n"), "{head}");
-        stream.write_all(b"HTTP/1.1 200 Connection established\r\nx: y\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 Connection established\r\nx: y\r\n\r\n")
+            .await
+            .unwrap();
         let mut target = TcpStream::connect(target).await.unwrap();
         let _ = copy_bidirectional(&mut stream, &mut target).await;
     })
@@ -50,16 +53,27 @@ async fn requests_go_through_the_proxy_with_its_credentials() {
 #[tokio::test]
 async fn a_proxys_failure_is_not_the_endpoints() {
     let refusing = proxy_to("127.0.0.1:9".parse().unwrap()).await;
-    let failure = through(refusing.address, "u:wrong-secret@").failure("http://shop.example:8080/").await;
+    let failure = through(refusing.address, "u:wrong-secret@")
+        .failure("http://shop.example:8080/")
+        .await;
     assert_eq!(failure.kind, ErrorKind::ProxyFailed);
     assert_eq!(failure.message, "The proxy refused its credentials");
-    for answer in ["HTTP/1.1 502 Bad Gateway\r\n\r\n", "", "nonsense\r\n\r\n", "HTTP/1.1 200"] {
+    for answer in [
+        "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+        "",
+        "nonsense\r\n\r\n",
+        "HTTP/1.1 200",
+    ] {
         let proxy = Server::answering_once(answer).await;
-        let failure = through(proxy.address, "u:hunter2@").failure("http://shop.example:8080/").await;
+        let failure = through(proxy.address, "u:hunter2@")
+            .failure("http://shop.example:8080/")
+            .await;
         assert_eq!(failure.kind, ErrorKind::ProxyFailed, "{answer:?}");
         assert!(!failure.message.contains("hunter2"));
     }
-    let nobody = through("127.0.0.1:9".parse().unwrap(), "").failure("http://shop.example:8080/").await;
+    let nobody = through("127.0.0.1:9".parse().unwrap(), "")
+        .failure("http://shop.example:8080/")
+        .await;
     assert_eq!(nobody.kind, ErrorKind::ProxyFailed);
 }
 

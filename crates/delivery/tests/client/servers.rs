@@ -19,17 +19,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// Long enough for anything on loopback, however loaded the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A listener on loopback whose connections all follow one script.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
-    pub async fn start<F, S>(script: F) -> Self
+    pub(crate) async fn start<F, S>(script: F) -> Self
     where
         F: Fn(TcpStream) -> S + Send + 'static,
         S: Future<Output = ()> + Send + 'static,
@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// Answers every request of every connection with the same bytes.
-    pub async fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) async fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer: Arc<[u8]> = answer.into().into();
         Self::start(move |mut stream| {
             let answer = Arc::clone(&answer);
@@ -64,7 +64,7 @@ impl Server {
     }
 
     /// Answers one request of every connection with the same bytes, and closes it.
-    pub async fn answering_once(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) async fn answering_once(answer: impl Into<Vec<u8>>) -> Self {
         let answer: Arc<[u8]> = answer.into().into();
         Self::start(move |mut stream| {
             let answer = Arc::clone(&answer);
@@ -78,11 +78,11 @@ impl Server {
         .await
     }
 
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hooks?x=1", self.address)
     }
 }
@@ -94,7 +94,7 @@ impl Drop for Server {
 }
 
 /// One request with a content length: its head and its body. `None` at the end of the connection.
-pub async fn read_request<S: AsyncReadExt + Unpin>(stream: &mut S) -> Option<(String, Vec<u8>)> {
+pub(crate) async fn read_request<S: AsyncReadExt + Unpin>(stream: &mut S) -> Option<(String, Vec<u8>)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -109,12 +109,12 @@ pub async fn read_request<S: AsyncReadExt + Unpin>(stream: &mut S) -> Option<(St
     Some((head, body))
 }
 
-pub fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// What lets a test call loopback.
-pub fn open() -> Config {
+pub(crate) fn open() -> Config {
     Config {
         allow: vec!["127.0.0.0/8".into()],
         // Nobody listens there: a test that needs names starts its own name server.
@@ -124,23 +124,23 @@ pub fn open() -> Config {
 }
 
 /// A client, what it was made from, and what it counts.
-pub struct Caller {
-    pub client: Client,
-    pub clients: Clients,
-    pub policy: Arc<Policy>,
-    pub registry: Registry,
+pub(crate) struct Caller {
+    pub(crate) client: Client,
+    pub(crate) clients: Clients,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) registry: Registry,
 }
 
 impl Caller {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(&open(), Limits::default())
     }
 
-    pub fn with(config: &Config, limits: Limits) -> Self {
+    pub(crate) fn with(config: &Config, limits: Limits) -> Self {
         Self::of_policy(config, Policy::from_config(config).unwrap(), limits)
     }
 
-    pub fn of_policy(config: &Config, policy: Policy, limits: Limits) -> Self {
+    pub(crate) fn of_policy(config: &Config, policy: Policy, limits: Limits) -> Self {
         let policy = Arc::new(policy);
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
@@ -154,34 +154,34 @@ impl Caller {
         }
     }
 
-    pub fn endpoint(&self, url: &str) -> Endpoint {
+    pub(crate) fn endpoint(&self, url: &str) -> Endpoint {
         Endpoint::parse(url, &self.policy).unwrap()
     }
 
-    pub async fn post(&self, url: &str) -> Reply {
+    pub(crate) async fn post(&self, url: &str) -> Reply {
         self.post_within(url, PATIENCE).await
     }
 
-    pub async fn post_within(&self, url: &str, timeout: Duration) -> Reply {
+    pub(crate) async fn post_within(&self, url: &str, timeout: Duration) -> Reply {
         post(&self.client, &self.endpoint(url), timeout).await
     }
 
-    pub async fn answer(&self, url: &str) -> Answer {
+    pub(crate) async fn answer(&self, url: &str) -> Answer {
         answered(self.post(url).await)
     }
 
-    pub async fn failure(&self, url: &str) -> Failure {
+    pub(crate) async fn failure(&self, url: &str) -> Failure {
         failed(self.post(url).await)
     }
 }
 
-pub async fn post(client: &Client, endpoint: &Endpoint, timeout: Duration) -> Reply {
+pub(crate) async fn post(client: &Client, endpoint: &Endpoint, timeout: Duration) -> Reply {
     let body = Bytes::from_static(b"{\"code\":6}");
     client.post(endpoint, HeaderMap::new(), body, timeout).await.reply
 }
 
 #[track_caller]
-pub fn answered(reply: Reply) -> Answer {
+pub(crate) fn answered(reply: Reply) -> Answer {
     match reply {
         Reply::Answered(answer) => answer,
         Reply::Failed(failure) => panic!("no answer: {failure:?}"),
@@ -189,7 +189,7 @@ pub fn answered(reply: Reply) -> Answer {
 }
 
 #[track_caller]
-pub fn failed(reply: Reply) -> Failure {
+pub(crate) fn failed(reply: Reply) -> Failure {
     match reply {
         Reply::Failed(failure) => failure,
         Reply::Answered(answer) => panic!("an answer: {answer:?}"),

@@ -1,6 +1,5 @@
 //! TLS: ALPN, versions, and each reason for a refusal.
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,9 +19,10 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
-use crate::servers::{Caller, Server, ok, open, read_request};
+use crate::servers::{Caller, PATIENCE, Server, ok, open, read_request};
 
 /// A certificate authority, and a file that holds it.
 struct Authority {
@@ -82,7 +84,11 @@ fn self_signed(params: CertificateParams) -> Identity {
     }
 }
 
-fn acceptor(identity: Identity, provider: CryptoProvider, versions: &[&'static rustls::SupportedProtocolVersion]) -> TlsAcceptor {
+fn acceptor(
+    identity: Identity,
+    provider: CryptoProvider,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> TlsAcceptor {
     let config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()
@@ -98,9 +104,13 @@ async fn http1(identity: Identity, versions: &[&'static rustls::SupportedProtoco
     Server::start(move |stream| {
         let acceptor = acceptor.clone();
         async move {
-            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                return;
+            };
             while read_request(&mut stream).await.is_some() {
-                tokio::io::AsyncWriteExt::write_all(&mut stream, ok("{}").as_bytes()).await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(&mut stream, ok("{}").as_bytes())
+                    .await
+                    .unwrap();
             }
         }
     })
@@ -126,44 +136,140 @@ async fn tls_1_2_and_1_3_are_spoken_and_connections_kept() {
     }
 }
 
-#[tokio::test]
-async fn http_2_is_spoken_where_it_is_offered_and_its_connection_kept() {
-    let authority = Authority::new();
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+fn http2_acceptor(identity: Identity) -> TlsAcceptor {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth();
-    let identity = authority.issue(leaf("127.0.0.1"));
-    let mut config = config.with_single_cert(identity.chain, identity.key).unwrap();
+        .with_no_client_auth()
+        .with_single_cert(identity.chain, identity.key)
+        .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Speaks HTTP/2 only, and counts what it serves.
+async fn http2(identity: Identity) -> (Server, Arc<AtomicUsize>) {
+    let acceptor = http2_acceptor(identity);
     let served = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&served);
     let server = Server::start(move |stream| {
         let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
         async move {
             let stream = acceptor.accept(stream).await.unwrap();
-            let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                assert_eq!(request.version(), Version::HTTP_2);
+            let service = service_fn(move |request| {
                 count.fetch_add(1, Ordering::SeqCst);
-                let large = request.uri().path() == "/large";
-                let body = if large { vec![b'x'; 1 << 20] } else { b"{}".to_vec() };
-                async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body)))) }
+                std::future::ready(answer(&request))
             });
             let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             let _ = http.serve_connection(TokioIo::new(stream), service).await;
         }
     })
     .await;
+    (server, served)
+}
+
+fn answer(request: &hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    assert_eq!(request.version(), Version::HTTP_2);
+    let plain = |body: Vec<u8>| Response::new(Full::new(Bytes::from(body)));
+    match request.uri().path() {
+        "/large" => Ok(plain(vec![b'x'; 1 << 20])),
+        "/full" => Ok(plain(vec![b'x'; 60 << 10])),
+        "/reset" => Err(std::io::Error::other("the stream is reset")),
+        "/head" => {
+            let mut response = plain(vec![]);
+            for n in 0..120 {
+                let name = HeaderName::try_from(format!("x-{n}")).unwrap();
+                response.headers_mut().insert(name, HeaderValue::from_static("y"));
+            }
+            Ok(response)
+        }
+        _ => Ok(plain(b"{}".to_vec())),
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_where_it_is_offered_and_its_connection_kept() {
+    let authority = Authority::new();
+    let (server, served) = http2(authority.issue(leaf("127.0.0.1"))).await;
     let caller = authority.caller();
     for _ in 0..20 {
         let answer = caller.answer(&https(&server)).await;
         assert_eq!((answer.status, answer.response.body.as_str()), (200, "{}"));
     }
     assert_eq!((server.accepted(), served.load(Ordering::SeqCst)), (1, 20));
-    let large = caller.answer(&format!("https://{}/large", server.address)).await;
-    assert_eq!((large.status, large.response.truncated), (200, true));
-    assert_eq!(caller.answer(&https(&server)).await.status, 200);
+}
+
+#[tokio::test]
+async fn http_2_has_the_same_bounds() {
+    let authority = Authority::new();
+    let (server, _) = http2(authority.issue(leaf("127.0.0.1"))).await;
+    let caller = authority.caller();
+    let url = |path: &str| format!("https://{}{path}", server.address);
+    for _ in 0..5 {
+        let large = caller.answer(&url("/large")).await;
+        assert_eq!((large.status, large.response.truncated), (200, true));
+    }
+    assert_eq!(caller.failure(&url("/head")).await.kind, ErrorKind::ResponseTooLarge);
+    assert_eq!(caller.failure(&url("/reset")).await.kind, ErrorKind::BadResponse);
+    assert_eq!(caller.answer(&url("/")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_http_2_connection_lives_as_long_as_its_bytes_belong_to_answers() {
+    let authority = Authority::new();
+    let (server, _) = http2(authority.issue(leaf("127.0.0.1"))).await;
+    let caller = authority.caller();
+    let endpoint = caller.endpoint(&format!("https://{}/full", server.address));
+    for _ in 0..40 {
+        let sent = caller
+            .client
+            .send(&endpoint, hyper::HeaderMap::new(), "{}".into(), PATIENCE);
+        assert!(sent.await.0.unwrap().complete);
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn http_2_frames_without_an_answer_end_the_connection() {
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let authority = Authority::new();
+    let identity = authority.issue(leaf("127.0.0.1"));
+    let acceptor = http2_acceptor(identity);
+    let server = Server::start(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let stream = acceptor.accept(stream).await.unwrap();
+            let (mut reads, mut writes) = tokio::io::split(stream);
+            let drain = async { tokio::io::copy(&mut reads, &mut tokio::io::sink()).await };
+            let flood = async {
+                let mut written = writes.write_all(SETTINGS).await;
+                while written.is_ok() {
+                    written = writes.write_all(&PING.repeat(100)).await;
+                }
+            };
+            let _ = tokio::join!(drain, flood);
+        }
+    })
+    .await;
+    let failure = authority.caller().failure(&https(&server)).await;
+    assert_eq!(failure.kind, ErrorKind::BadResponse);
+}
+
+#[tokio::test]
+async fn many_http_2_requests_at_once_are_all_answered() {
+    let authority = Authority::new();
+    let (server, served) = http2(authority.issue(leaf("127.0.0.1"))).await;
+    let caller = Arc::new(authority.caller());
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (caller, url) = (Arc::clone(&caller), https(&server));
+        requests.spawn(async move { caller.answer(&url).await.status });
+    }
+    while let Some(status) = requests.join_next().await {
+        assert_eq!(status.unwrap(), 200);
+    }
+    assert_eq!(served.load(Ordering::SeqCst), 100);
 }
 
 #[tokio::test]
@@ -177,7 +283,10 @@ async fn a_refused_certificate_says_why() {
     own_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let unknown = "The certificate is self-signed or its authority is unknown";
     for (identity, why) in [
-        (authority.issue(leaf("other.example")), "The certificate is for another host"),
+        (
+            authority.issue(leaf("other.example")),
+            "The certificate is for another host",
+        ),
         (authority.issue(expired), "The certificate has expired"),
         (authority.issue(early), "The certificate is not valid yet"),
         (self_signed(leaf("127.0.0.1")), unknown),
@@ -196,7 +305,9 @@ async fn nothing_in_common_says_so() {
     let mut narrow = aws_lc_rs::default_provider();
     narrow.cipher_suites.retain(|suite| suite.tls13().is_none());
     // Suites for RSA keys only, and a key that is none: the server finds no suite to offer.
-    narrow.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).contains("RSA"));
+    narrow
+        .cipher_suites
+        .retain(|suite| format!("{:?}", suite.suite()).contains("RSA"));
     let acceptor = acceptor(authority.issue(leaf("127.0.0.1")), narrow, &[&rustls::version::TLS12]);
     let server = Server::start(move |stream| {
         let acceptor = acceptor.clone();
@@ -205,7 +316,10 @@ async fn nothing_in_common_says_so() {
     .await;
     let failure = authority.caller().failure(&https(&server)).await;
     assert_eq!(failure.kind, ErrorKind::Tls);
-    assert_eq!(failure.message, "The endpoint and postrider have no TLS version and cipher in common");
+    assert_eq!(
+        failure.message,
+        "The endpoint and postrider have no TLS version and cipher in common"
+    );
 }
 
 #[tokio::test]
@@ -233,13 +347,19 @@ async fn a_handshake_that_hangs_or_breaks_off_is_a_tls_failure() {
         ..Limits::default()
     };
     let failure = Caller::with(&open(), limits).failure(&https(&silent)).await;
-    assert_eq!((failure.kind, failure.message.as_str()), (ErrorKind::Tls, "The TLS handshake did not end in time"));
+    assert_eq!(
+        (failure.kind, failure.message.as_str()),
+        (ErrorKind::Tls, "The TLS handshake did not end in time")
+    );
     let closing = Server::start(|mut stream| async move {
         let _ = tokio::io::AsyncReadExt::read_u8(&mut stream).await;
     })
     .await;
     let failure = Caller::new().failure(&https(&closing)).await;
-    assert_eq!((failure.kind, failure.message.as_str()), (ErrorKind::Tls, "The endpoint broke off the TLS handshake"));
+    assert_eq!(
+        (failure.kind, failure.message.as_str()),
+        (ErrorKind::Tls, "The endpoint broke off the TLS handshake")
+    );
 }
 
 #[test]

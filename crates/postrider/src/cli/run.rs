@@ -7,7 +7,6 @@ use clap::Args;
 use super::End;
 use super::settings::Settings;
 use crate::config::Config;
-use crate::config::Config;
 use crate::pipeline::{self, Surroundings};
 use crate::shutdown::Signals;
 use crate::telemetry;
@@ -28,7 +27,7 @@ impl Run {
         telemetry::start(&config.telemetry)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
-            let signals = Signals::listen(&config, move || Config::load(&sources))?;
+            let signals = Signals::listen()?;
             let reload = Box::new(move || Config::load(&sources));
             pipeline::run(
                 config,
@@ -36,6 +35,7 @@ impl Run {
                     signals,
                     reload,
                     survey: None,
+                    started: None,
                 },
             )
             .await

@@ -122,10 +122,14 @@ impl<'a> Place<'a> {
 
     /// Whether a wrong value may be shown: never where any text is right, for it may be a secret.
     pub(crate) fn is_showable(&self) -> bool {
-        let free_text =
-            |node: &&Value| is_type(node, "string") && node.get("pattern").is_none() && words(node).is_empty();
         let structured = |node: &&Value| is_type(node, "object");
-        !self.alternatives.iter().any(|node| free_text(node) || structured(node))
+        !self.takes_any_text() && !self.alternatives.iter().any(|node| structured(&node))
+    }
+
+    /// Whether any text is right here.
+    pub(crate) fn takes_any_text(&self) -> bool {
+        let free = |node: &&Value| is_type(node, "string") && node.get("pattern").is_none() && words(node).is_empty();
+        self.alternatives.iter().any(|node| free(&node))
     }
 
     /// What would be right here, in words.

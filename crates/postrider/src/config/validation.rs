@@ -95,7 +95,7 @@ fn wrong_value(path: &Path, shape: &Shape, document: &Value) -> String {
         None => format!("found {}", kind_of(value)),
     };
     let hint = match value {
-        Value::Number(_) | Value::Bool(_) if place.expected().starts_with("text") => "; write it in quotes",
+        Value::Number(_) | Value::Bool(_) if place.takes_any_text() => "; write it in quotes",
         _ => "",
     };
     format!("{found}; expected {}{hint}", place.expected())
