@@ -163,6 +163,15 @@ fn suffices(name: &str, found: &str, needed: &str) -> bool {
     }
 }
 
+impl TopicsError {
+    /// What happened and why, once: librdkafka's errors repeat themselves as their own cause.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let (Self::Unreachable { source, .. } | Self::Refused { source, .. }) = self;
+        format!("{self}: {source}")
+    }
+}
+
 /// Looking at the cluster, or making topics, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
@@ -199,6 +208,7 @@ pub enum Made {
 pub struct Topics {
     admin: AdminClient<DefaultClientContext>,
     brokers: String,
+    patience: Duration,
 }
 
 impl std::fmt::Debug for Topics {
@@ -210,11 +220,11 @@ impl std::fmt::Debug for Topics {
 }
 
 impl Topics {
-    /// Makes the client; connects when first asked.
+    /// Makes the client; connects when first asked, and waits at most `patience` for a broker.
     ///
     /// # Errors
     /// When librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig, brokers: &str) -> Result<Self, TopicsError> {
+    pub fn new(config: &ClientConfig, brokers: &str, patience: Duration) -> Result<Self, TopicsError> {
         let refused = |source| TopicsError::Refused {
             what: "take kafka.properties".to_owned(),
             source,
@@ -222,6 +232,7 @@ impl Topics {
         Ok(Self {
             admin: config.create().map_err(refused)?,
             brokers: brokers.to_owned(),
+            patience,
         })
     }
 
@@ -361,7 +372,10 @@ impl Topics {
             brokers: self.brokers.clone(),
             source,
         };
-        self.admin.inner().fetch_metadata(None, CALL).map_err(unreachable)
+        self.admin
+            .inner()
+            .fetch_metadata(None, self.patience)
+            .map_err(unreachable)
     }
 
     async fn source_max(&self, layout: &Layout, cluster: &Metadata) -> Result<u64, TopicsError> {

@@ -6,7 +6,7 @@ use postrider_types::ErrorKind;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::servers::{Caller, Server, answered, failed, ok, read_request};
+use crate::servers::{Caller, PATIENCE, Server, answered, failed, ok, read_request};
 
 async fn flood(mut stream: TcpStream, begin: &'static str, again: Vec<u8>) {
     read_request(&mut stream).await;
@@ -130,12 +130,23 @@ async fn a_body_without_end_is_a_truncated_answer() {
 
 #[tokio::test]
 async fn framing_that_costs_more_than_the_body_ends_the_reading() {
-    let extension = format!("1;{}\r\nx\r\n", "e".repeat(4000));
     let begin = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-    let server = Server::start(move |stream| flood(stream, begin, extension.clone().into_bytes())).await;
+    let extension = format!("1;{}\r\nx\r\n", "e".repeat(4000)).into_bytes();
+    let server = Server::start(move |stream| flood(stream, begin, extension.clone())).await;
     let answer = Caller::new().answer(&server.url()).await;
     assert_eq!((answer.status, answer.response.truncated), (200, true));
     assert!(answer.response.body.len() < 100);
+    // Six bytes for each byte of a body that would fit.
+    let chunks = "1\r\nx\r\n".repeat(60_000);
+    let server = Server::answering_once(format!("{begin}{chunks}0\r\n\r\n")).await;
+    let caller = Caller::new();
+    let endpoint = caller.endpoint(&server.url());
+    let sent = caller
+        .client
+        .send(&endpoint, hyper::HeaderMap::new(), "{}".into(), PATIENCE);
+    let received = sent.await.0.unwrap();
+    assert!(!received.complete);
+    assert!((1024..60_000).contains(&received.body.len()), "{}", received.body.len());
 }
 
 #[tokio::test]

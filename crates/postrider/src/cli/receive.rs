@@ -66,7 +66,7 @@ impl Receive {
         let stop = stop_token()?;
         let gone = stop.clone();
         let script = move |received: &Received| {
-            let told = say(&format!("{}\n", received.describe()));
+            let told = say(&format!("{}\n\n", received.describe()));
             if told.is_err() {
                 gone.cancel();
             }

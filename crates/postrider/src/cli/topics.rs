@@ -1,6 +1,7 @@
 //! `postrider topics`: what Kafka has to have.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use postrider_kafka::Connection;
@@ -71,7 +72,10 @@ fn shown(made: &Made) -> String {
     }
 }
 
+/// How long a broker is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 fn cluster(config: &Config) -> Result<Cluster, TopicsError> {
     let connection = Connection::new(config.kafka.clone(), &config.instance_id);
-    Cluster::new(&connection.admin(), connection.brokers())
+    Cluster::new(&connection.admin(), connection.brokers(), PATIENCE)
 }

@@ -11,6 +11,8 @@ use super::probes::Conditions;
 use super::thread;
 use crate::config::Config;
 
+/// How long one look waits for a broker before it says that there is none.
+const PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -22,6 +24,7 @@ pub(crate) async fn await_ready(
     conditions: &Conditions,
     stop: &CancellationToken,
 ) -> Result<Option<Survey>, anyhow::Error> {
+    conditions.kafka_unmet(format!("connecting to {}", connection.brokers()));
     let mut wait = FIRST_WAIT;
     loop {
         let looked = tokio::select! {
@@ -37,7 +40,7 @@ pub(crate) async fn await_ready(
                 "topics are missing: {}; run `postrider topics create`",
                 survey.missing.join(", ")
             ),
-            Err(error) => format!("{:#}", anyhow::Error::from(error)),
+            Err(error) => error.sentence(),
         };
         warn!(reason, "Not ready to read; trying again");
         conditions.kafka_unmet(reason);
@@ -53,7 +56,7 @@ pub(crate) async fn await_ready(
 async fn look(connection: Connection, layout: Layout) -> anyhow::Result<Result<Survey, TopicsError>> {
     let runtime = tokio::runtime::Handle::current();
     let survey = move || {
-        let topics = Topics::new(&connection.admin(), connection.brokers())?;
+        let topics = Topics::new(&connection.admin(), connection.brokers(), PATIENCE)?;
         runtime.block_on(topics.survey(&layout))
     };
     thread::run("survey", survey)?.await
