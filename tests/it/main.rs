@@ -10,7 +10,13 @@ mod crash;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod isolation;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]

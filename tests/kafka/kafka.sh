@@ -59,7 +59,6 @@ pid_of() {
 
 running_pid() { pid_of "$1" || die "node $1 of cluster '$KAFKA_CLUSTER' is not running"; }
 
-
 pom() {
   cat <<XML
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -110,7 +109,6 @@ install() {
   mv "$fresh" "$DIST"
   exec 9>&-
 }
-
 
 config() { # node, nodes
   local i=$1 n=$2 k voters= isr=$(($2 < 3 ? 1 : 2))
@@ -286,7 +284,6 @@ status() {
     fi
   done
 }
-
 
 topic() { # name, partitions, K=V …
   local name=$1 partitions=$2 setting settings=()

@@ -17,6 +17,7 @@ pub mod binary;
 pub mod broker;
 pub mod contract;
 pub mod daemon;
+pub mod dns;
 pub mod patience;
 pub mod port;
 pub mod promise;

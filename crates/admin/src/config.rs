@@ -7,7 +7,7 @@ use std::time::Duration;
 use postrider_types::units::duration;
 use postrider_types::{AccountId, Fault, Secret};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The fewest characters of a token: 128 bits in base64.
 const SHORTEST_TOKEN: usize = 22;
@@ -17,6 +17,7 @@ const SHORTEST_TOKEN: usize = 22;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The address and port to listen on; port 0 takes a free one.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Who may use the API. Health and metrics need no token.
     pub tokens: Vec<Token>,
@@ -172,6 +173,16 @@ impl Logs {
         .flatten()
         .collect()
     }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong = |_| {
+        de::Error::custom(format!(
+            "`{text}` is no address with a port; write it like 127.0.0.1:8080"
+        ))
+    };
+    text.parse().map_err(wrong)
 }
 
 /// Whether a text can be the host, with or without a port, of a Host header.

@@ -147,9 +147,11 @@ async fn a_foreign_host_is_misdirected() {
 async fn heads_that_never_end_do_not_keep_others_out() {
     let running = start().await;
     let mut slow = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
+    for at in 0..MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: ").await.unwrap();
+        if at % 2 == 0 {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: ").await.unwrap();
+        }
         slow.push(stream);
     }
     let answer = tokio::time::timeout(HEAD_TIMEOUT * 6, running.get("/healthz")).await;

@@ -6,7 +6,6 @@ use anyhow::Context;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntGaugeVec, Opts, Registry};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -17,23 +16,59 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The compiler of this build.
 const RUSTC: &str = env!("POSTRIDER_RUSTC");
 
-/// Starts logging to standard error. Foreign text goes into fields, where both formats escape it.
+/// Starts logging to standard error.
 pub(crate) fn start(config: &TelemetryConfig) -> anyhow::Result<()> {
     let subscriber = subscriber(config, io::stderr)?;
     subscriber.try_init().context("logging has been started twice")
 }
 
-fn subscriber<W>(config: &TelemetryConfig, writer: W) -> anyhow::Result<Box<dyn tracing::Subscriber + Send + Sync>>
+fn subscriber<W, O>(config: &TelemetryConfig, open: O) -> anyhow::Result<Box<dyn tracing::Subscriber + Send + Sync>>
 where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    W: io::Write + 'static,
+    O: Fn() -> W + Send + Sync + 'static,
 {
     let filter = EnvFilter::try_new(&config.log).context("telemetry.log is no filter")?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || Escaping(open()));
     let registry = tracing_subscriber::registry().with(filter);
     Ok(match config.log_format {
         LogFormat::Json => Box::new(registry.with(lines.json().flatten_event(true))),
         LogFormat::Text => Box::new(registry.with(lines.with_ansi(false))),
     })
+}
+
+/// Writes lines in which only the last character may be a line's end. Foreign text could otherwise forge a
+/// line or move the terminal's cursor. The escapes are JSON's, because lines may be JSON.
+struct Escaping<W>(W);
+
+impl<W: io::Write> io::Write for Escaping<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let (inner, end) = text.strip_suffix('\n').map_or((&*text, ""), |inner| (inner, "\n"));
+        if inner.contains(is_unsafe) {
+            let escaped: String = inner.chars().map(escaped).collect();
+            self.0.write_all(format!("{escaped}{end}").as_bytes())?;
+        } else {
+            self.0.write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Controls, line separators, and marks that turn the direction of text.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escaped(c: char) -> String {
+    if is_unsafe(c) {
+        format!("\\u{:04x}", u32::from(c))
+    } else {
+        c.to_string()
+    }
 }
 
 /// Registers `build_info` and the process' own series.
@@ -68,7 +103,7 @@ mod tests {
         }
     }
 
-    fn logged(log_format: LogFormat, log: &str) -> String {
+    fn logged(log_format: LogFormat, log: &str, events: impl FnOnce()) -> String {
         let lines = Lines::default();
         let config = TelemetryConfig {
             log: log.to_owned(),
@@ -77,37 +112,48 @@ mod tests {
         };
         let writer = lines.clone();
         let subscriber = subscriber(&config, move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(order = "evil\u{1b}[31m\nline", "Something happened");
-            tracing::debug!("Detail");
-        });
+        tracing::subscriber::with_default(subscriber, events);
         let bytes = lines.0.lock().clone();
         String::from_utf8(bytes).unwrap()
     }
 
+    fn two_events() {
+        tracing::info!(order = "1", "Something happened");
+        tracing::debug!("Detail");
+    }
+
     #[test]
     fn json_lines_hold_the_fields() {
-        let text = logged(LogFormat::Json, "info");
+        let text = logged(LogFormat::Json, "info", two_events);
         assert_eq!(text.lines().count(), 1, "{text}");
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["message"], "Something happened");
         assert_eq!(line["level"], "INFO");
-        assert_eq!(line["order"], "evil\u{1b}[31m\nline");
+        assert_eq!(line["order"], "1");
     }
 
     #[test]
     fn foreign_text_cannot_break_out_of_its_line() {
+        let evil = "a\u{1b}[31m\r\nb\u{85}c\u{2028}d\u{202e}e";
         for log_format in [LogFormat::Json, LogFormat::Text] {
-            let text = logged(log_format, "info");
-            assert_eq!(text.lines().count(), 1, "{text}");
-            assert!(!text.contains('\u{1b}'), "{text:?}");
+            let text = logged(
+                log_format,
+                "info",
+                || tracing::info!(shown = %evil, quoted = evil, "{evil}"),
+            );
+            assert_eq!(text.matches(|c| is_unsafe(c)).collect::<String>(), "\n", "{text:?}");
+            assert!(text.ends_with('\n'), "{text:?}");
+            if log_format == LogFormat::Json {
+                let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(line["quoted"], evil);
+            }
         }
     }
 
     #[test]
     fn the_filter_decides_what_is_logged() {
-        assert_eq!(logged(LogFormat::Text, "debug").lines().count(), 2);
-        assert_eq!(logged(LogFormat::Text, "warn"), "");
+        assert_eq!(logged(LogFormat::Text, "debug", two_events).lines().count(), 2);
+        assert_eq!(logged(LogFormat::Text, "warn", two_events), "");
     }
 
     #[test]

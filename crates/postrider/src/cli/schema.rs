@@ -1,7 +1,7 @@
 //! `postrider schema`: the contracts, as they were when this binary was built.
 
-use anyhow::bail;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
 use super::End;
 use super::output::say;
@@ -39,21 +39,25 @@ const SCHEMAS: [(&str, &str); 7] = [
 #[command(after_help = "Example: postrider schema outcome.v1 > outcome.v1.json")]
 pub(crate) struct Schema {
     /// Which one; without it, the names are listed
+    #[arg(value_parser = PossibleValuesParser::new(names()))]
     name: Option<String>,
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    SCHEMAS.iter().map(|(name, _)| *name).chain([CONFIG])
 }
 
 impl Schema {
     pub(crate) fn run(self) -> anyhow::Result<End> {
-        let names: Vec<&str> = SCHEMAS.iter().map(|(name, _)| *name).chain([CONFIG]).collect();
         let Some(name) = self.name else {
-            say(&names.join("\n"))?;
+            say(&names().collect::<Vec<_>>().join("\n"))?;
             return Ok(End::Done);
         };
         let found = SCHEMAS.iter().find(|(known, _)| *known == name);
         match found {
             Some((_, text)) => say(text)?,
-            None if name == CONFIG => say(&serde_json::to_string_pretty(&schemars::schema_for!(Config))?)?,
-            None => bail!("there is no schema `{name}`; there are {}", names.join(", ")),
+            // The parser lets no other name through.
+            None => say(&serde_json::to_string_pretty(&schemars::schema_for!(Config))?)?,
         }
         Ok(End::Done)
     }

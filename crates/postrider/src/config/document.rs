@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 use super::path::Path;
 
 /// What a file says, and on which line it says it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Document {
     /// The file's content; an empty file is an empty mapping.
     pub(crate) value: Value,
@@ -196,7 +196,7 @@ mod tests {
             ("password: hunter2\npassword: hunter2\n", 2),
             ("a: 1\nb: .inf\n", 2),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text).err().unwrap();
             assert_eq!(error.line, Some(line), "{text:?}: {error:?}");
             assert!(!error.reason.contains("hunter2"), "{error:?}");
             assert!(

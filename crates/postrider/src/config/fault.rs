@@ -50,7 +50,7 @@ impl fmt::Display for PlacedFault {
     }
 }
 
-/// The configuration cannot be taken; every fault that was found, one on each line.
+/// The configuration cannot be taken. Its text is the number of faults; whoever shows it lists them first.
 #[derive(Debug)]
 pub(crate) struct ConfigError {
     pub(crate) faults: Vec<PlacedFault>,
@@ -79,8 +79,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.faults.len();
         let noun = if count == 1 { "fault" } else { "faults" };
-        write!(f, "the configuration has {count} {noun}")?;
-        self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+        write!(f, "the configuration has {count} {noun}")
     }
 }
 

@@ -2,8 +2,8 @@
 //! remembers where its values were said.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 
 use postrider_types::Fault;
@@ -19,8 +19,8 @@ use super::shape::Shape;
 /// The largest configuration file.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// Where the configuration is read from.
-#[derive(Debug, Clone, Default)]
+/// Where the configuration is read from. Variables and flags may be secrets, so it has no `Debug`.
+#[derive(Clone, Default)]
 pub(crate) struct Sources {
     /// The default of `instance_id`.
     pub(crate) host: String,
@@ -39,13 +39,11 @@ pub(crate) fn discover(flag: Option<PathBuf>, variable: Option<&str>, standard: 
 }
 
 /// One layer's document, with where it was said.
-#[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) value: Value,
     said: Said,
 }
 
-#[derive(Debug)]
 enum Said {
     File { file: PathBuf, lines: BTreeMap<Path, u64> },
     Variables(BTreeMap<Path, String>),
@@ -142,11 +140,12 @@ impl Layer {
 }
 
 fn text_of(file: &FilePath) -> io::Result<String> {
-    let size = fs::metadata(file)?.len();
-    if size > MAX_FILE_BYTES {
+    let mut text = String::new();
+    File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::other("it is larger than 16 MiB"));
     }
-    fs::read_to_string(file)
+    Ok(text)
 }
 
 /// A flag's path; everything after `kafka.properties.` is one of librdkafka's names.

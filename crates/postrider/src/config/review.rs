@@ -100,15 +100,19 @@ impl Review {
         if self.is_faulty(name) {
             return None;
         }
-        match self.merged.extract_inner::<T>(name) {
+        let value = self
+            .merged
+            .find_value(name)
+            .expect("the schema makes every section present");
+        match value.deserialize::<T>() {
             Ok(section) => {
                 self.note(judge(&section).into_iter().map(|fault| fault.under(name)).collect());
                 Some(section)
             }
             Err(errors) => {
                 for error in errors {
-                    let pointer = format!("/{}", error.path.join("/"));
-                    let path = Path::from_pointer(&pointer, &self.document);
+                    let pointer = format!("/{name}/{}", error.path.join("/"));
+                    let path = Path::from_pointer(pointer.trim_end_matches('/'), &self.document);
                     self.place(&path, error.kind.to_string());
                 }
                 None

@@ -256,6 +256,50 @@ fn a_broken_reference_names_its_field_and_nothing_else() {
 }
 
 #[test]
+fn values_no_type_takes_are_named_by_their_field() {
+    let case = |yaml: &str| Case::new(yaml).faults().join("\n");
+    for (yaml, start) in [
+        (
+            "admin:\n  listen: localhost:8080\n",
+            "postrider.yaml:2: admin.listen: `localhost:8080` is no address with a port",
+        ),
+        (
+            "egress:\n  ports: [443, 70000]\n",
+            "postrider.yaml:2: egress.ports[1]: ",
+        ),
+        (
+            "egress: {source_address: x}\n",
+            "postrider.yaml:1: egress.source_address: ",
+        ),
+        (
+            "delivery: {timeout: 15 parsecs}\n",
+            "postrider.yaml:1: delivery.timeout: found the text `15 parsecs`; expected a duration",
+        ),
+        (
+            "delivery: {max_in_flight: -1}\n",
+            "postrider.yaml:1: delivery.max_in_flight: must be at least 0",
+        ),
+        (
+            "consumer: {max_held_bytes: 1.5MiB}\n",
+            "postrider.yaml:1: consumer.max_held_bytes: found the text `1.5MiB`; expected a size such as 256KiB or 64MiB",
+        ),
+        (
+            "routing:\n  webhooks:\n    - {id: a b, url: 'https://m.example', events: [order_error]}\n",
+            "postrider.yaml:3: routing.webhooks[0].id: a webhook id is 1 to 64",
+        ),
+        (
+            "routing:\n  webhooks:\n    - {id: a, events: [order_error]}\n",
+            "postrider.yaml:3: routing.webhooks[0].url: is missing",
+        ),
+        ("kafka:\n", "postrider.yaml:1: kafka: found null; expected a mapping"),
+    ] {
+        let faults = case(yaml);
+        assert!(faults.starts_with(start), "{faults}");
+        assert_eq!(faults.lines().count(), 1, "{faults}");
+    }
+}
+
+#[test]
 fn webhooks_that_cannot_be_called_are_refused() {
     let yaml = "\
 routing:

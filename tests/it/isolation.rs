@@ -1,0 +1,33 @@
+//! A hanging endpoint does not delay the others.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use postrider_tests::{Answer, Receiver, Scene, Sent};
+use serde_json::json;
+
+use crate::delivery::webhook;
+
+#[tokio::test]
+async fn a_hanging_endpoint_does_not_delay_the_others() -> Result<()> {
+    const EVENTS: usize = 1000;
+    let receiver = Receiver::start().await?;
+    receiver.answer("/hanging", [Answer::ok().after(Duration::from_secs(600))]);
+    let mut scene = Scene::new("isolation").await?;
+    scene.config["delivery"]["timeout"] = json!("5m");
+    scene.webhooks([
+        webhook("wh_hanging", receiver.url("/hanging"), &["tracking_update"]),
+        webhook("wh_healthy", receiver.url("/healthy"), &["tracking_update"]),
+    ]);
+    let daemon = scene.start().await?;
+    let events = (0..EVENTS).map(|number| Sent::value(format!("{{\"OrderID\":{number}}}")));
+    scene.topic("tracking").produce(events).await?;
+
+    // The hanging endpoint answers nothing within the test's patience, so whatever comes here did not wait for it.
+    receiver.wait_for("/healthy", EVENTS).await?;
+    assert_eq!(receiver.requests("/healthy").len(), EVENTS);
+    let hanging = receiver.requests("/hanging").len();
+    assert_eq!(hanging, 32, "delivery.max_in_flight_per_webhook requests at once");
+    assert_eq!(daemon.metric("postrider_in_flight", &[]).await?, 32.0);
+    Ok(())
+}
