@@ -347,6 +347,7 @@ impl Consumer {
                 let position = record.position();
                 let key = (Arc::clone(&position.topic), position.partition);
                 let due = waiting.due;
+                let record = record.releasing(waiting.webhook_id.clone());
                 let item = Sleeper {
                     event,
                     carrier: Carrier::Retry(waiting),

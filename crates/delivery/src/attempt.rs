@@ -175,6 +175,7 @@ impl Attempts {
                 Verdict::Delivered | Verdict::Retry { .. } => None,
             },
             outcome: Some(outcome),
+            ..Resolution::default()
         }
     }
 

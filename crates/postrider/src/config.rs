@@ -146,11 +146,20 @@ impl Config {
         faults
     }
 
+    /// For judging URLs when the egress section is itself at fault: what it would refuse is not known, but
+    /// what is no URL is.
+    fn lenient_policy(&self) -> Policy {
+        let everything = ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network"));
+        let config = postrider_delivery::egress::Config {
+            allow: everything.to_vec(),
+            ..postrider_delivery::egress::Config::default()
+        };
+        Policy::from_config(&config).expect("allowing everything is without fault")
+    }
+
     /// The file's webhooks that could never be called.
     fn endpoint_faults(&self) -> Vec<Fault> {
-        let Ok(policy) = Policy::from_config(&self.egress) else {
-            return Vec::new();
-        };
+        let policy = Policy::from_config(&self.egress).unwrap_or_else(|_| self.lenient_policy());
         let webhooks = self.routing.webhooks.iter().enumerate();
         let faults = webhooks.flat_map(|(at, webhook)| {
             let found = webhook_faults(webhook, &policy).into_iter();

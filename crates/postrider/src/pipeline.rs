@@ -24,7 +24,7 @@ use anyhow::Context;
 use postrider_admin::{Health, Server};
 use postrider_consumer::{Consumer, Outlets, Setup};
 use postrider_delivery::Dispatcher;
-use postrider_delivery::client::{Clients, Limits};
+use postrider_delivery::client::Clients;
 use postrider_delivery::dispatcher::Parts;
 use postrider_delivery::egress::Policy;
 use postrider_kafka::batch::BatchLimits;
@@ -86,11 +86,12 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
         survey,
         started,
     } = surroundings;
-    let core = Core::new(config, signals.stop.clone())?;
-    let server = Server::bind(&core.config.admin, core.health.clone(), core.registry.clone()).await?;
-    info!(address = %server.address(), version = telemetry::VERSION, instance = core.config.instance_id, "Starting");
+    let (registry, health) = (Registry::new(), Health::new());
+    let server = Server::bind(&config.admin, health.clone(), registry.clone()).await?;
+    let address = server.address();
+    info!(%address, version = telemetry::VERSION, instance = config.instance_id, "Starting");
+    let core = Core::new(config, &registry, health.clone(), address, signals.stop.clone())?;
     if let Some(started) = started {
-        let (address, health) = (server.address(), core.health.clone());
         // Whoever asked may be gone.
         let _ = started.send(Started { address, health });
     }
@@ -106,11 +107,12 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
 /// What the stages share.
 struct Core {
     config: Config,
-    registry: Registry,
     health: Health,
     metrics: Metrics,
     clock: Clock,
     connection: Connection,
+    /// Where health and metrics are served: nothing is ever sent there.
+    admin: SocketAddr,
     reachability: Reachability,
     flush: Flush,
     stop: CancellationToken,
@@ -141,14 +143,19 @@ impl Metrics {
 }
 
 impl Core {
-    fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
-        let registry = Registry::new();
+    fn new(
+        config: Config,
+        registry: &Registry,
+        health: Health,
+        admin: SocketAddr,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
-            metrics: Metrics::register(&registry)?,
+            admin,
+            metrics: Metrics::register(registry)?,
             connection: Connection::new(config.kafka.clone(), &config.instance_id),
             config,
-            registry,
-            health: Health::new(),
+            health,
             clock: Clock::system(),
             reachability: Reachability::default(),
             flush: Flush::default(),
@@ -268,12 +275,10 @@ impl Core {
     }
 
     fn dispatcher(&self) -> anyhow::Result<Dispatcher> {
-        let policy = Arc::new(Policy::from_config(&self.config.egress).map_err(under("egress"))?);
+        let policy = Policy::from_config(&self.config.egress).map_err(under("egress"))?;
+        let policy = Arc::new(policy.with_own_listeners(vec![self.admin]));
         let tls = postrider_delivery::tls::client_config(self.config.egress.ca_file.as_deref())?;
-        let limits = Limits {
-            connect_timeout: self.config.delivery.connect_timeout,
-            ..Limits::default()
-        };
+        let limits = self.config.delivery.client_limits();
         let metrics = self.metrics.delivery.clone();
         let parts = Parts {
             issuer: self.issuer(),

@@ -141,7 +141,7 @@ mod tests {
                 "info",
                 || tracing::info!(shown = %evil, quoted = evil, "{evil}"),
             );
-            assert_eq!(text.matches(|c| is_unsafe(c)).collect::<String>(), "\n", "{text:?}");
+            assert_eq!(text.matches(is_unsafe).collect::<String>(), "\n", "{text:?}");
             assert!(text.ends_with('\n'), "{text:?}");
             if log_format == LogFormat::Json {
                 let line: serde_json::Value = serde_json::from_str(&text).unwrap();

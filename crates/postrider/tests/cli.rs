@@ -260,6 +260,50 @@ fn the_receiver_prints_what_comes_and_stops_when_asked() {
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
 }
 
+fn asked(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_daemon_without_kafka_says_so_and_stops_when_asked() {
+    let child = postrider()
+        .args([
+            "run",
+            "--set",
+            "kafka.brokers=127.0.0.1:1",
+            "--set",
+            "admin.listen=127.0.0.1:0",
+        ])
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut running = Running(child.unwrap());
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let address = lines
+        .by_ref()
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap())
+        .find_map(|line| line["address"].as_str().map(str::to_owned))
+        .unwrap();
+    let ready = asked(&address, "/readyz");
+    assert!(
+        ready.starts_with("HTTP/1.1 503 ") && ready.contains("\"kafka\":"),
+        "{ready}"
+    );
+    assert!(asked(&address, "/healthz").starts_with("HTTP/1.1 200 "));
+    let metrics = asked(&address, "/metrics");
+    assert!(metrics.contains("\npostrider_build_info{rustc=\""), "{metrics}");
+    let pid = running.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert!(lines.any(|line| line.contains("Stopped")));
+}
+
 #[test]
 fn a_taken_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

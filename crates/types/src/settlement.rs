@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::delivery::{Carrier, Parked};
 use crate::event::{Event, Header};
+use crate::notice::{Notice, StatusChange};
 use crate::outcome::Outcome;
 use crate::position::{Origin, Position};
 use crate::webhook::WebhookId;
@@ -192,6 +193,10 @@ pub struct Resolution {
     pub parked: Option<Parked>,
     /// The dead letter that ends it.
     pub dead_letter: Option<DeadLetter>,
+    /// What an operator or the merchant should hear of.
+    pub notices: Vec<Notice>,
+    /// What it changes of its webhook.
+    pub status_change: Option<StatusChange>,
 }
 
 /// A record with everything its deliveries came to: what one transaction takes, whole.
@@ -201,6 +206,8 @@ pub struct Settled {
     pub position: Position,
     /// What the deliveries came to.
     pub resolutions: Vec<Resolution>,
+    /// The webhook whose parked delivery the record was; `None` for a source record.
+    pub released: Option<WebhookId>,
     /// Keeps the record counted as held until its transaction is committed.
     pub held: Held,
 }
@@ -210,6 +217,7 @@ pub struct Settled {
 #[must_use = "an unsettled record is lost to this process and read again"]
 pub struct Record {
     inner: Option<(Position, Held)>,
+    released: Option<WebhookId>,
     losses: Losses,
 }
 
@@ -218,8 +226,15 @@ impl Record {
     pub fn new(position: Position, held: Held, losses: &Losses) -> Self {
         Self {
             inner: Some((position, held)),
+            released: None,
             losses: losses.clone(),
         }
+    }
+
+    /// Says that it is the parked delivery of a webhook.
+    pub fn releasing(mut self, webhook: WebhookId) -> Self {
+        self.released = Some(webhook);
+        self
     }
 
     /// Settles it at once, with what is known of it: nothing, a dead letter, skipped outcomes.
@@ -228,6 +243,7 @@ impl Record {
         Settled {
             position,
             resolutions,
+            released: self.released.take(),
             held,
         }
     }
@@ -240,6 +256,7 @@ impl Record {
             settled: Some(Settled {
                 position,
                 resolutions: settled,
+                released: self.released.take(),
                 held,
             }),
         };

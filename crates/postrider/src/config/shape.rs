@@ -123,13 +123,13 @@ impl<'a> Place<'a> {
     /// Whether a wrong value may be shown: never where any text is right, for it may be a secret.
     pub(crate) fn is_showable(&self) -> bool {
         let structured = |node: &&Value| is_type(node, "object");
-        !self.takes_any_text() && !self.alternatives.iter().any(|node| structured(&node))
+        !self.takes_any_text() && !self.alternatives.iter().any(structured)
     }
 
     /// Whether any text is right here.
     pub(crate) fn takes_any_text(&self) -> bool {
         let free = |node: &&Value| is_type(node, "string") && node.get("pattern").is_none() && words(node).is_empty();
-        self.alternatives.iter().any(|node| free(&node))
+        self.alternatives.iter().any(free)
     }
 
     /// What would be right here, in words.
