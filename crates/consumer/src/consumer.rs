@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fail::fail_point;
 use postrider_types::settlement::HeldTotals;
 use postrider_types::{
     Arrival, Carrier, Clock, Event, Header, Held, Losses, Offset, Origin, Parked, Partition, Position, Record,
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::cleaner::Cleaner;
 use crate::decode::{self, RawRecord, Rejection};
 use crate::error::ConsumerError;
 use crate::ledger::{Delivered, MAX_SPAN};
@@ -68,6 +70,7 @@ pub struct Consumer {
     losses: Losses,
     clock: Clock,
     upkeep_due: Instant,
+    cleaner: Cleaner,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -105,6 +108,7 @@ impl Consumer {
             losses: Losses::default(),
             clock: setup.clock,
             upkeep_due: Instant::now(),
+            cleaner: Cleaner::new(&setup.admin, setup.runtime.clone()).map_err(ConsumerError::Client)?,
             setup,
         })
     }
@@ -122,6 +126,7 @@ impl Consumer {
     /// [`ConsumerError`] when going on would break a promise.
     pub fn run(mut self, outlets: Outlets) -> Result<(), ConsumerError> {
         self.learn_group();
+        fail_point!("k10");
         let names: Vec<&str> = self.setup.topics.keys().map(|name| &**name).collect();
         self.kafka.subscribe(&names).map_err(ConsumerError::Subscribe)?;
         let read = self.read(&outlets);
@@ -182,7 +187,17 @@ impl Consumer {
         self.forget_strangers();
         self.balance();
         self.show();
+        self.clean();
         Ok(())
+    }
+
+    fn clean(&mut self) {
+        if !self.cleaner.is_due() {
+            return;
+        }
+        let mut committed = self.tracker.committed();
+        committed.retain(|((topic, _), _)| matches!(self.setup.topics.get(topic), Some(Topic::Retry(_))));
+        self.cleaner.clean(committed);
     }
 
     fn forget_strangers(&mut self) {
@@ -269,6 +284,7 @@ impl Consumer {
             Delivered::TooFar => return self.step_back(&(name, partition), offset),
             Delivered::New => {}
         }
+        fail_point!("k1");
         let raw = detach(message, &name);
         let position = Position {
             topic: name,
@@ -372,6 +388,7 @@ impl Consumer {
 
     fn wake_sleepers(&mut self, outlets: &Outlets) -> Result<(), ConsumerError> {
         while let Some((wake, sleeper)) = self.tiers.pop(self.clock.now()) {
+            fail_point!("k9");
             let Sleeper { event, carrier, record } = sleeper;
             let outgoing = match (wake, carrier) {
                 (Wake::Hop, Carrier::Retry(waiting)) => {

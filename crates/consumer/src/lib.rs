@@ -12,6 +12,7 @@
 //!
 //! Reading order: `config`, `decode`, `ledger`, `tracker`, `retry_tiers`, `rebalance`, `setup`, `consumer`.
 
+mod cleaner;
 pub mod config;
 pub mod consumer;
 pub mod decode;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fail::fail_point;
 use postrider_kafka::committer::Flush;
 use postrider_kafka::connection::{Reachability, log_error, log_line};
 use postrider_types::Partition;
@@ -214,6 +215,7 @@ impl Context {
             );
         } else if !self.stopping.load(Ordering::Relaxed) {
             let left = self.tracker.drain(&keys, self.drain, || self.flush.ask());
+            fail_point!("k8");
             info!(partitions = keys.len(), left, "Partitions given back");
         }
         self.tracker.revoke(&keys);

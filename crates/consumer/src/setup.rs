@@ -53,6 +53,8 @@ pub struct Setup {
     pub config: Config,
     /// librdkafka's configuration.
     pub client: ClientConfig,
+    /// librdkafka's configuration for cleaning topics.
+    pub admin: ClientConfig,
     /// The topics to read.
     pub topics: HashMap<Arc<str>, Topic>,
     /// The delays of the retry schedule.

@@ -18,6 +18,8 @@ pub type TopicPartition = (Arc<str>, Partition);
 struct Owned {
     number: AssignmentNumber,
     ledger: Ledger,
+    /// The watermark that Kafka has; the ledger's own runs ahead over offsets that hold no records.
+    committed: i64,
     /// Records on their way through routing and delivery, or waiting for their commit.
     dispatched: usize,
     /// Being revoked: nothing more is dispatched.
@@ -47,6 +49,7 @@ impl Tracker {
             (topic, partition),
             Owned {
                 number,
+                committed: ledger.base(),
                 ledger,
                 dispatched: 0,
                 closing: false,
@@ -135,6 +138,7 @@ impl Tracker {
             if let Some(owned) = state.of(position) {
                 owned.ledger.apply([position.offset.0]);
                 owned.dispatched = owned.dispatched.saturating_sub(1);
+                owned.committed = owned.ledger.base();
             }
         }
         self.changed.notify_all();
@@ -148,6 +152,17 @@ impl Tracker {
             .owned
             .iter()
             .map(|(key, owned)| (key.clone(), owned.ledger.span()))
+            .collect()
+    }
+
+    /// The watermark that Kafka has of each partition.
+    #[must_use]
+    pub fn committed(&self) -> Vec<(TopicPartition, i64)> {
+        let state = self.state.lock();
+        state
+            .owned
+            .iter()
+            .map(|(key, owned)| (key.clone(), owned.committed))
             .collect()
     }
 

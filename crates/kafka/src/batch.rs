@@ -62,6 +62,11 @@ impl Batch {
         self.entries.is_empty()
     }
 
+    /// What settled, in order.
+    pub fn settled(&self) -> impl Iterator<Item = &Settled> {
+        self.entries.iter().map(|entry| &entry.settled)
+    }
+
     /// The records to publish, in order.
     pub fn records(&self) -> impl Iterator<Item = &Outgoing> {
         self.entries.iter().flat_map(|entry| &entry.records)

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fail::fail_point;
 use postrider_types::Settled;
 use rdkafka::ClientConfig;
 use tokio::runtime::Handle;
@@ -22,10 +23,11 @@ use tracing::{debug, info, warn};
 
 use crate::batch::{Batch, BatchLimits};
 use crate::connection::Reachability;
-use crate::encode::Encoder;
+use crate::encode::{Encoder, Outgoing};
 use crate::metrics::{Metrics, TransactionResult};
 use crate::offsets::{OffsetCommit, OffsetKeeper, to_list};
-use crate::publisher::{PublishError, Publisher};
+use crate::pending::OwnCounts;
+use crate::publisher::{PublishError, Publisher, Pulse};
 
 /// The longest an interval is stretched when commits are slow.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -94,6 +96,8 @@ pub struct Committer {
     give_up: CancellationToken,
     sequence: u32,
     last_commit: Duration,
+    own: OwnCounts,
+    pulse: Pulse,
 }
 
 impl Committer {
@@ -109,7 +113,8 @@ impl Committer {
         runtime: Handle,
         give_up: CancellationToken,
     ) -> Result<Self, CommitterError> {
-        let publisher = connect(&settings, &reachability)?;
+        let pulse = Pulse::default();
+        let publisher = connect(&settings, &reachability, &pulse)?;
         let last_commit = Duration::ZERO;
         let committer = Self {
             settings,
@@ -120,6 +125,8 @@ impl Committer {
             give_up,
             sequence: 0,
             last_commit,
+            own: OwnCounts::default(),
+            pulse,
         };
         committer.take_place()?;
         Ok(committer)
@@ -130,6 +137,19 @@ impl Committer {
     pub fn giving_up(mut self, give_up: CancellationToken) -> Self {
         self.give_up = give_up;
         self
+    }
+
+    /// The same, going on from what the pending topic holds of this instance.
+    #[must_use]
+    pub fn counting_from(mut self, own: OwnCounts) -> Self {
+        self.own = own;
+        self
+    }
+
+    /// Tells how long the call has taken that the committer is in.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     fn take_place(&self) -> Result<(), CommitterError> {
@@ -199,9 +219,14 @@ impl Committer {
         while !batch.is_empty() {
             self.sequence = self.sequence.wrapping_add(1);
             let begun = Instant::now();
+            let touched = self.own.preview(batch.settled());
+            let counts: Vec<Outgoing> = touched
+                .iter()
+                .map(|(webhook, counts)| self.settings.encoder.pending(webhook, counts))
+                .collect();
             let tried = match self.settings.mode {
-                Mode::Transactions => self.transaction(&mut batch, offsets),
-                Mode::AtLeastOnce => self.without_transaction(&mut batch, offsets),
+                Mode::Transactions => self.transaction(&mut batch, &counts, offsets),
+                Mode::AtLeastOnce => self.without_transaction(&mut batch, &counts, offsets),
             };
             self.last_commit = begun.elapsed();
             let committed = match tried {
@@ -209,6 +234,7 @@ impl Committer {
                 Err(failed) => self.meet(failed, offsets, &mut backoff)?,
             };
             if committed {
+                self.own.apply(touched);
                 self.committed(&batch, offsets);
                 return Ok(());
             }
@@ -217,6 +243,7 @@ impl Committer {
     }
 
     fn committed(&self, batch: &Batch, offsets: &dyn OffsetKeeper) {
+        fail_point!("k7");
         offsets.apply(&batch.positions());
         for letter in batch.dead_letters() {
             self.metrics.dead_letter(letter.reason);
@@ -226,8 +253,10 @@ impl Committer {
         self.metrics.ended(TransactionResult::Committed);
     }
 
-    fn transaction(&self, batch: &mut Batch, offsets: &dyn OffsetKeeper) -> Result<(), Failed> {
-        self.publisher.publish_in_transaction(batch.records(), self.sequence)?;
+    fn transaction(&self, batch: &mut Batch, counts: &[Outgoing], offsets: &dyn OffsetKeeper) -> Result<(), Failed> {
+        self.publisher
+            .publish_in_transaction(batch.records().chain(counts), self.sequence)?;
+        fail_point!("k4");
         let membership = offsets.membership().map_err(|_| not_a_member());
         let lost = batch.retain(|position| offsets.owns(position));
         if lost > 0 {
@@ -244,9 +273,15 @@ impl Committer {
             .map_err(|error| Failed { error, commits })
     }
 
-    fn without_transaction(&self, batch: &mut Batch, offsets: &dyn OffsetKeeper) -> Result<(), Failed> {
+    /// The counts may be a little off after a crash, as outcomes may be doubled.
+    fn without_transaction(
+        &self,
+        batch: &mut Batch,
+        counts: &[Outgoing],
+        offsets: &dyn OffsetKeeper,
+    ) -> Result<(), Failed> {
         batch.retain(|position| offsets.owns(position));
-        self.publisher.send_all(batch.records(), self.sequence)?;
+        self.publisher.send_all(batch.records().chain(counts), self.sequence)?;
         let commits = offsets.preview(&batch.positions(), self.sequence);
         let list = to_list(&commits).map_err(PublishError::Again)?;
         Ok(offsets.commit(&list).map_err(PublishError::Again)?)
@@ -304,7 +339,7 @@ impl Committer {
     }
 
     fn reconnect(&mut self) -> Result<(), CommitterError> {
-        self.publisher = connect(&self.settings, &self.reachability)?;
+        self.publisher = connect(&self.settings, &self.reachability, &self.pulse)?;
         self.take_place()
     }
 
@@ -322,9 +357,14 @@ impl Committer {
     }
 }
 
-fn connect(settings: &Settings, reachability: &Reachability) -> Result<Publisher, CommitterError> {
-    Publisher::new(&settings.producer, settings.partitions.clone(), reachability.clone())
-        .map_err(CommitterError::Client)
+fn connect(settings: &Settings, reachability: &Reachability, pulse: &Pulse) -> Result<Publisher, CommitterError> {
+    Publisher::new(
+        &settings.producer,
+        settings.partitions.clone(),
+        reachability.clone(),
+        pulse.clone(),
+    )
+    .map_err(CommitterError::Client)
 }
 
 /// A failed publication, and the offsets it would have committed, once they were on their way.

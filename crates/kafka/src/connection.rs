@@ -69,6 +69,22 @@ impl Connection {
         self.tuned(&tuned, &owned)
     }
 
+    /// For reading a table: every partition, no group, told where the end is.
+    #[must_use]
+    pub fn table(&self) -> ClientConfig {
+        let owned = [
+            // Required by the client, never joined.
+            ("group.id", &*self.instance),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("isolation.level", "read_committed"),
+            ("auto.offset.reset", "earliest"),
+            ("enable.partition.eof", "true"),
+        ];
+        let tuned = [("fetch.wait.max.ms", "100"), ("queued.max.messages.kbytes", "4096")];
+        self.tuned(&tuned, &owned)
+    }
+
     /// For publishing; with a transactional id, in transactions.
     #[must_use]
     pub fn producer(&self, transactional_id: Option<&str>, largest_record: usize) -> ClientConfig {

@@ -1,12 +1,15 @@
 //! From what a record's deliveries came to, to the records that are published.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_types::{DeadLetter, Header, Outcome, Parked, Resolution};
+use postrider_types::{DeadLetter, Header, Notice, Outcome, Parked, Resolution, StatusChange, WebhookId};
+use serde::{Deserialize, Serialize};
 
 use crate::config::ResultsConfig;
 use crate::parked;
+use crate::pending::{self, Counts};
 
 /// One record to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,15 +76,26 @@ impl Limits {
 /// Turns resolutions into records.
 #[derive(Debug, Clone)]
 pub struct Encoder {
+    instance: String,
     results: ResultsConfig,
+    webhooks: String,
     limits: Limits,
 }
 
 impl Encoder {
-    /// For the configured topics and their limits.
-    #[must_use]
-    pub const fn new(results: ResultsConfig, limits: Limits) -> Self {
-        Self { results, limits }
+    /// For the configured topics and their limits, on behalf of `instance`. `webhooks` is the webhooks topic.
+    pub fn new(
+        instance: impl Into<String>,
+        results: ResultsConfig,
+        webhooks: impl Into<String>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            instance: instance.into(),
+            results,
+            webhooks: webhooks.into(),
+            limits,
+        }
     }
 
     /// The records of one delivery's resolution.
@@ -90,19 +104,45 @@ impl Encoder {
         let outcome = resolution.outcome.as_ref().map(|outcome| self.outcome(outcome));
         let parked = resolution.parked.as_ref().map(|parked| self.parked(parked));
         let dead_letter = resolution.dead_letter.as_ref().map(|letter| self.dead_letter(letter));
-        [outcome, parked, dead_letter].into_iter().flatten().collect()
+        let status = resolution.status_change.as_ref().map(|change| self.status(change));
+        let notices = resolution.notices.iter().map(|notice| self.notice(notice));
+        [outcome, parked, dead_letter, status]
+            .into_iter()
+            .flatten()
+            .chain(notices)
+            .collect()
     }
 
+    /// The record of this instance's counts of a webhook.
+    #[must_use]
+    pub fn pending(&self, webhook: &WebhookId, counts: &Counts) -> Outgoing {
+        json(&self.results.pending, &pending::key(&self.instance, webhook), counts)
+    }
+
+    fn notice(&self, notice: &Notice) -> Outgoing {
+        json(&self.results.notices, notice.account_id.as_str(), notice)
+    }
+
+    fn status(&self, change: &StatusChange) -> Outgoing {
+        let record = StatusRecord {
+            record: STATUS_RECORD.into(),
+            change: change.clone(),
+        };
+        json(&self.webhooks, change.webhook_id.as_str(), &record)
+    }
+
+    /// A topic with small records may still take an outcome without what the endpoint answered.
     fn outcome(&self, outcome: &Outcome) -> Outgoing {
-        let value = serde_json::to_vec(outcome).expect("an outcome has no maps with odd keys");
-        let key = Bytes::copy_from_slice(outcome.delivery_id.as_str().as_bytes());
-        Outgoing {
-            topic: self.results.topic.clone(),
-            sticky: false,
-            key: Some(key),
-            headers: vec![text("content-type", "application/json")],
-            value: Some(value.into()),
+        let whole = json(&self.results.topic, outcome.delivery_id.as_str(), outcome);
+        if whole.size() <= self.limits.results || outcome.response.is_none() {
+            return whole;
         }
+        let mut outcome = outcome.clone();
+        if let Some(response) = &mut outcome.response {
+            response.body.clear();
+            response.truncated = true;
+        }
+        json(&self.results.topic, outcome.delivery_id.as_str(), &outcome)
     }
 
     fn parked(&self, parked: &Parked) -> Outgoing {
@@ -160,6 +200,30 @@ pub fn retry_topic(prefix: &str, delay: Duration) -> String {
     match delay.as_millis() {
         millis if millis % 1000 == 0 => format!("{prefix}{}s", millis / 1000),
         millis => format!("{prefix}{millis}ms"),
+    }
+}
+
+/// What a status record of the webhooks topic says it is.
+pub const STATUS_RECORD: &str = "status";
+
+/// What postrider changed of a webhook, as the webhooks topic holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusRecord {
+    /// Always [`STATUS_RECORD`]; tells it from a webhook's document.
+    pub record: Cow<'static, str>,
+    /// The change.
+    #[serde(flatten)]
+    pub change: StatusChange,
+}
+
+fn json(topic: &str, key: &str, document: &impl Serialize) -> Outgoing {
+    let value = serde_json::to_vec(document).expect("our documents have no maps with odd keys");
+    Outgoing {
+        topic: topic.to_owned(),
+        sticky: false,
+        key: Some(Bytes::copy_from_slice(key.as_bytes())),
+        headers: vec![text("content-type", "application/json")],
+        value: Some(value.into()),
     }
 }
 
@@ -230,7 +294,9 @@ mod tests {
 
     fn encoder(dead_letters: usize) -> Encoder {
         Encoder::new(
+            "i-0",
             ResultsConfig::default(),
+            "postrider.webhooks",
             Limits {
                 dead_letters,
                 ..Limits::DEFAULT

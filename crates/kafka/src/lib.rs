@@ -8,7 +8,8 @@
 //! 3. It joins a [`batch`]; the [`publisher`] commits the batch together with the offsets that the
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
-//! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `topics`.
+//! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
+//! `tail`, `topics`.
 
 pub mod batch;
 pub mod committer;
@@ -18,7 +19,9 @@ pub mod encode;
 pub mod metrics;
 pub mod offsets;
 pub mod parked;
+pub mod pending;
 pub mod publisher;
+pub mod tail;
 pub mod topics;
 
 pub use committer::{Committer, CommitterError, Flush, Mode};

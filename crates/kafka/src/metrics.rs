@@ -1,7 +1,11 @@
 //! The committer's series.
 
-use postrider_types::DeadLetterReason;
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use std::collections::HashSet;
+
+use postrider_types::{DeadLetterReason, WebhookId};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use crate::pending::PendingTable;
 
 /// How a transaction ended. Closed, so it can be a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,59 @@ impl TransactionResult {
         match self {
             Self::Committed => "committed",
             Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// Shows how many deliveries wait for each webhook: each of the first so many under its own id, the rest
+/// together as `other`.
+#[derive(Debug)]
+pub struct PendingGauges {
+    gauges: IntGaugeVec,
+    most: usize,
+    named: HashSet<WebhookId>,
+    others: HashSet<WebhookId>,
+}
+
+impl PendingGauges {
+    /// Registers the series, with at most `most` webhooks named.
+    ///
+    /// # Errors
+    /// When a series of the same name is registered already.
+    pub fn register(registry: &Registry, most: usize) -> prometheus::Result<Self> {
+        let opts = Opts::new(
+            "postrider_webhook_pending",
+            "Deliveries parked in retry topics, by webhook",
+        );
+        let gauges = IntGaugeVec::new(opts, &["webhook"])?;
+        registry.register(Box::new(gauges.clone()))?;
+        Ok(Self {
+            gauges,
+            most,
+            named: HashSet::new(),
+            others: HashSet::new(),
+        })
+    }
+
+    /// Shows every webhook of the table.
+    pub fn show_all(&mut self, table: &PendingTable) {
+        for webhook in table.webhooks() {
+            self.show(table, webhook);
+        }
+    }
+
+    /// Shows one webhook.
+    pub fn show(&mut self, table: &PendingTable, webhook: &WebhookId) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        if self.named.contains(webhook) || self.named.len() < self.most {
+            self.named.insert(webhook.clone());
+            self.gauges
+                .with_label_values(&[webhook.as_str()])
+                .set(gauge(table.pending(webhook)));
+        } else {
+            self.others.insert(webhook.clone());
+            let together = self.others.iter().map(|other| table.pending(other)).sum();
+            self.gauges.with_label_values(&["other"]).set(gauge(together));
         }
     }
 }

@@ -2,9 +2,12 @@
 //! failure has to be met.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fail::fail_point;
+use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -75,12 +78,33 @@ impl ProducerContext for Reports {
     }
 }
 
+/// Tells from outside whether a call into librdkafka comes back: some hang for ever when a coordinator
+/// has gone for good.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<Mutex<Option<Instant>>>);
+
+impl Pulse {
+    fn during<T>(&self, call: impl FnOnce() -> T) -> T {
+        *self.0.lock() = Some(Instant::now());
+        let answer = call();
+        *self.0.lock() = None;
+        answer
+    }
+
+    /// How long the call under way has taken.
+    #[must_use]
+    pub fn stuck_for(&self) -> Duration {
+        self.0.lock().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
 /// Publishes batches.
 pub struct Publisher {
     producer: BaseProducer<Reports>,
     partitions: HashMap<String, i32>,
     /// How long the identical call is repeated before the transaction is given up.
     patience: Duration,
+    pulse: Pulse,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -100,6 +124,7 @@ impl Publisher {
         config: &ClientConfig,
         partitions: HashMap<String, i32>,
         reachability: Reachability,
+        pulse: Pulse,
     ) -> Result<Self, KafkaError> {
         let context = Reports {
             failed: AtomicU64::new(0),
@@ -114,6 +139,7 @@ impl Publisher {
             producer,
             partitions,
             patience: Duration::from_millis(patience),
+            pulse,
         })
     }
 
@@ -129,7 +155,8 @@ impl Publisher {
     /// # Errors
     /// When the coordinator cannot be reached in time, or refuses.
     pub fn take_place(&self) -> Result<(), KafkaError> {
-        self.producer.init_transactions(Duration::from_secs(10))
+        self.pulse
+            .during(|| self.producer.init_transactions(Duration::from_secs(10)))
     }
 
     /// Begins a transaction and publishes the records in it; waits until every one is acknowledged.
@@ -210,6 +237,7 @@ impl Publisher {
     /// [`PublishError`]; the transaction is still to be aborted.
     pub fn commit(&self, offsets: &TopicPartitionList, membership: &ConsumerGroupMetadata) -> Result<(), PublishError> {
         self.patiently(|| self.producer.send_offsets_to_transaction(offsets, membership, CALL))?;
+        fail_point!("k5");
         self.patiently(|| self.producer.commit_transaction(CALL))
     }
 
@@ -226,7 +254,7 @@ impl Publisher {
     fn patiently(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), PublishError> {
         let deadline = Instant::now() + self.patience;
         loop {
-            match call() {
+            match self.pulse.during(&call) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) && Instant::now() < deadline => {
                     self.producer.poll(Duration::from_millis(10));

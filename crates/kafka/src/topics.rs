@@ -70,6 +70,18 @@ impl Layout {
             .collect()
     }
 
+    /// The retry topics among `existing` whose delay the schedule no longer has, with that delay.
+    #[must_use]
+    pub fn retired<'a>(&self, existing: impl Iterator<Item = &'a String>) -> Vec<(String, Duration)> {
+        let parked = |name: &String| {
+            let delay = parse_delay(name.strip_prefix(&self.results.retry_prefix)?)?;
+            (!self.delays.contains(&delay)).then(|| (name.clone(), delay))
+        };
+        let mut retired: Vec<(String, Duration)> = existing.filter_map(parked).collect();
+        retired.sort();
+        retired
+    }
+
     /// The topics postrider owns, given the largest record of its sources.
     #[must_use]
     pub fn plans(&self, source_max: u64) -> Vec<TopicPlan> {
@@ -143,6 +155,15 @@ impl TopicPlan {
             .into_iter()
             .map(|difference| format!("topic {} {difference}", self.name))
             .collect()
+    }
+}
+
+/// The delay in a retry topic's name: `<n>s` or `<n>ms`.
+fn parse_delay(text: &str) -> Option<Duration> {
+    let number = |digits: &str| digits.parse::<u64>().ok();
+    match text.strip_suffix("ms") {
+        Some(digits) => number(digits).map(Duration::from_millis),
+        None => number(text.strip_suffix('s')?).map(Duration::from_secs),
     }
 }
 
@@ -290,6 +311,15 @@ impl Topics {
         }
     }
 
+    /// The retry topics in the cluster whose delay the schedule no longer has, with that delay: they are
+    /// read until they are empty.
+    ///
+    /// # Errors
+    /// [`TopicsError`] when Kafka is away.
+    pub fn retired(&self, layout: &Layout) -> Result<Vec<(String, Duration)>, TopicsError> {
+        Ok(layout.retired(partition_counts(&self.cluster()?).keys()))
+    }
+
     /// Every way in which the cluster differs from what is needed; empty when it fits.
     ///
     /// # Errors
@@ -330,7 +360,14 @@ impl Topics {
         let cluster = self.cluster()?;
         let partitions = partition_counts(&cluster);
         let retry: Vec<String> = layout.retry_topics().into_iter().map(|(name, _)| name).collect();
-        let mut written = vec![layout.results.topic.clone(), layout.results.dead_letters.clone()];
+        let names = &layout.results;
+        let mut written = vec![
+            names.topic.clone(),
+            names.dead_letters.clone(),
+            names.pending.clone(),
+            names.notices.clone(),
+        ];
+        written.push(layout.webhooks.clone());
         written.extend(retry.iter().cloned());
         let missing: Vec<String> = written
             .iter()
@@ -494,6 +531,21 @@ mod tests {
         assert_eq!(settings["min.insync.replicas"], "2");
         assert_eq!(plan.partitions, 6);
         assert_eq!(plan.max_record, 2_000_000 + 16_384);
+    }
+
+    #[test]
+    fn a_topic_whose_delay_left_the_schedule_is_recognised() {
+        let existing = [
+            "postrider.retry.5s",
+            "postrider.retry.80s",
+            "postrider.retry.1500ms",
+            "postrider.retry.x",
+            "other",
+        ];
+        let retired = layout().retired(existing.map(str::to_owned).iter());
+        let named: Vec<&str> = retired.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(named, ["postrider.retry.1500ms", "postrider.retry.80s"]);
+        assert_eq!(retired[0].1, Duration::from_millis(1_500));
     }
 
     #[test]

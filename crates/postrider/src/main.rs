@@ -3,6 +3,8 @@
 mod cli;
 mod config;
 mod demo;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod pipeline;
 mod receiver;
 mod shutdown;
@@ -15,7 +17,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // More than one TLS implementation can be linked in; the first choice wins for the whole process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    cli::run(env::args_os(), variables())
+    let variables = variables();
+    #[cfg(feature = "failpoints")]
+    failpoints::arm(variables.get("POSTRIDER_FAILPOINTS"));
+    cli::run(env::args_os(), variables)
 }
 
 /// The environment, read once. What is not UTF-8 cannot be one of ours.

@@ -14,7 +14,9 @@ mod cluster;
 mod ending;
 mod probes;
 mod reload;
+mod tables;
 pub(crate) mod thread;
+mod watchdog;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,16 +32,20 @@ use postrider_delivery::egress::Policy;
 use postrider_kafka::batch::BatchLimits;
 use postrider_kafka::committer::Settings;
 use postrider_kafka::encode::Encoder;
+use postrider_kafka::metrics::PendingGauges;
+use postrider_kafka::pending::OwnCounts;
 use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
-use postrider_routing::{Router, SharedTable, Table};
+use postrider_routing::{Router, SharedTable};
 use postrider_types::Clock;
 use postrider_types::outcome::Issuer;
+use postrider_webhooks::Directory;
 use prometheus::Registry;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -90,7 +96,7 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
     let server = Server::bind(&config.admin, health.clone(), registry.clone()).await?;
     let address = server.address();
     info!(%address, version = telemetry::VERSION, instance = config.instance_id, "Starting");
-    let core = Core::new(config, &registry, health.clone(), address, signals.stop.clone())?;
+    let core = Core::new(config, registry, health.clone(), address, signals.stop.clone())?;
     if let Some(started) = started {
         // Whoever asked may be gone.
         let _ = started.send(Started { address, health });
@@ -107,6 +113,7 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
 /// What the stages share.
 struct Core {
     config: Config,
+    registry: Registry,
     health: Health,
     metrics: Metrics,
     clock: Clock,
@@ -145,16 +152,17 @@ impl Metrics {
 impl Core {
     fn new(
         config: Config,
-        registry: &Registry,
+        registry: Registry,
         health: Health,
         admin: SocketAddr,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             admin,
-            metrics: Metrics::register(registry)?,
+            metrics: Metrics::register(&registry)?,
             connection: Connection::new(config.kafka.clone(), &config.instance_id),
             config,
+            registry,
             health,
             clock: Clock::system(),
             reachability: Reachability::default(),
@@ -173,9 +181,8 @@ impl Core {
         survey: Option<Survey>,
     ) -> anyhow::Result<()> {
         let conditions = probes::Conditions::new(&self.health);
-        let table =
-            SharedTable::new(Table::build(self.config.routing.webhooks.clone()).map_err(under("routing.webhooks"))?);
-        conditions.webhooks_loaded();
+        let directory = Directory::new(self.config.routing.webhooks.clone()).map_err(under("routing.webhooks"))?;
+        let directory = Arc::new(directory);
         let survey = match survey {
             Some(known) => known,
             None => {
@@ -188,23 +195,34 @@ impl Core {
             }
         };
         self.reachability.note(true);
+        let retired = self.config.layout().retired(survey.partitions.keys());
         let Some(committer) = self.open_committer(survey).await? else {
             return Ok(());
         };
+        let Some(tables) = tables::read(&self.config, &self.connection, &directory, &self.stop).await? else {
+            return Ok(());
+        };
+        conditions.webhooks_loaded();
+        let own = OwnCounts::new(tables.pending().of_instance(&self.config.instance_id));
+        let committer = committer.counting_from(own);
+        let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
+        tables.follow(Arc::clone(&directory), gauges, &self.stop)?;
         let (joined, is_joined) = watch::channel(false);
-        let setup = self.consumer_setup(joined);
-        let watching = probes::watch(
-            conditions,
-            self.reachability.clone(),
-            is_joined,
-            setup.heartbeat.clone(),
-            self.stop.clone(),
-        );
+        let setup = self.consumer_setup(joined, retired);
+        let watching = [
+            probes::watch(
+                conditions,
+                self.reachability.clone(),
+                is_joined,
+                setup.heartbeat.clone(),
+                self.stop.clone(),
+            ),
+            reload::watch(reload, reloads, Arc::clone(&directory)),
+            watchdog::watch(committer.pulse()),
+        ];
         let consumer = Consumer::new(setup)?;
-        let reloading = reload::watch(reload, reloads, table.clone());
-        let ended = self.run_stages(table, consumer, committer).await;
-        watching.abort();
-        reloading.abort();
+        let ended = self.run_stages(directory.table(), consumer, committer).await;
+        watching.iter().for_each(JoinHandle::abort);
         ended
     }
 
@@ -241,16 +259,29 @@ impl Core {
             partitions: survey.partitions,
             interval: config.consumer.commit_interval,
             limits: BatchLimits::default(),
-            encoder: Encoder::new(config.results.clone(), survey.limits),
+            encoder: Encoder::new(
+                &*config.instance_id,
+                config.results.clone(),
+                &*config.routing.webhooks_topic,
+                survey.limits,
+            ),
         }
     }
 
-    fn consumer_setup(&self, joined: watch::Sender<bool>) -> Setup {
+    fn consumer_setup(&self, joined: watch::Sender<bool>, retired: Vec<(String, Duration)>) -> Setup {
         let layout = self.config.layout();
+        for (topic, _) in &retired {
+            info!(
+                topic,
+                "The schedule no longer has this delay; its topic is read until it is empty"
+            );
+        }
+        let retry: Vec<(String, Duration)> = layout.retry_topics().into_iter().chain(retired).collect();
         Setup {
             config: self.config.consumer.clone(),
             client: self.connection.consumer(&self.config.consumer.group_id),
-            topics: Setup::topics(&self.config.consumer, &layout.retry_topics()),
+            topics: Setup::topics(&self.config.consumer, &retry),
+            admin: self.connection.admin(),
             delays: layout.delays,
             drain: self.config.delivery.drain,
             runtime: Handle::current(),

@@ -49,7 +49,13 @@ impl Topics {
             }
             Self::Check(check) => {
                 let config = check.settings.load(variables)?;
-                let differences = runtime.block_on(cluster(&config)?.check(&config.layout()))?;
+                let (cluster, layout) = (cluster(&config)?, config.layout());
+                let differences = runtime.block_on(cluster.check(&layout))?;
+                for (topic, _) in cluster.retired(&layout)? {
+                    say(&format!(
+                        "note: topic {topic} is no longer in the schedule; it is read until it is empty"
+                    ))?;
+                }
                 report(&differences)
             }
         }

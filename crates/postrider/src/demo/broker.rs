@@ -129,7 +129,14 @@ fn topics(config: &Config) -> Vec<String> {
     let layout = config.layout();
     let results = &config.results;
     let mut topics = layout.sources.clone();
-    topics.extend([results.topic.clone(), results.dead_letters.clone()]);
+    let written = [
+        &results.topic,
+        &results.dead_letters,
+        &results.notices,
+        &results.pending,
+        &config.routing.webhooks_topic,
+    ];
+    topics.extend(written.map(Clone::clone));
     topics.extend(layout.retry_topics().into_iter().map(|(name, _)| name));
     topics
 }

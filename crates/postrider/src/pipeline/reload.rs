@@ -1,6 +1,8 @@
 //! SIGHUP: reads the configuration again and swaps the webhooks, whole or not at all.
 
-use postrider_routing::{SharedTable, Table};
+use std::sync::Arc;
+
+use postrider_webhooks::Directory;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -11,17 +13,11 @@ use crate::config::{Config, ConfigError, under};
 pub(crate) type Reload = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
 /// Reloads whenever asked, until aborted. What is wrong is logged, and everything stays as it was.
-pub(crate) fn watch(reload: Reload, mut reloads: watch::Receiver<u64>, table: SharedTable) -> JoinHandle<()> {
+pub(crate) fn watch(reload: Reload, mut reloads: watch::Receiver<u64>, directory: Arc<Directory>) -> JoinHandle<()> {
     tokio::spawn(async move {
         while reloads.changed().await.is_ok() {
-            match webhooks(&reload) {
-                Ok(new) => {
-                    info!(
-                        webhooks = new.webhooks().len(),
-                        "Webhooks reloaded; other settings take effect at a restart"
-                    );
-                    table.replace(new);
-                }
+            match replace(&reload, &directory) {
+                Ok(webhooks) => info!(webhooks, "Webhooks reloaded; other settings take effect at a restart"),
                 Err(refused) => {
                     for fault in &refused.faults {
                         error!(%fault, "The configuration cannot be taken");
@@ -33,7 +29,9 @@ pub(crate) fn watch(reload: Reload, mut reloads: watch::Receiver<u64>, table: Sh
     })
 }
 
-fn webhooks(reload: &Reload) -> Result<Table, ConfigError> {
+fn replace(reload: &Reload, directory: &Directory) -> Result<usize, ConfigError> {
     let config = reload()?;
-    Table::build(config.routing.webhooks).map_err(under("routing.webhooks"))
+    directory
+        .replace_file(config.routing.webhooks)
+        .map_err(under("routing.webhooks"))
 }

@@ -1,0 +1,251 @@
+//! How many deliveries wait parked for each webhook, exactly, and since when it has been failing.
+//!
+//! Every instance writes one record per webhook it touches, in the transaction that changes the count:
+//! cumulative numbers of what it parked and what it took up again. What waits is the difference, summed
+//! over all instances, those that are gone included.
+
+use std::collections::HashMap;
+
+use postrider_types::{OutcomeResult, Settled, Timestamp, WebhookId};
+use serde::{Deserialize, Serialize};
+
+/// What one instance tells of one webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Deliveries it parked, ever.
+    pub appended: u64,
+    /// Parked deliveries it took up again, ever.
+    pub completed: u64,
+    /// When the first failure after its last success ended.
+    pub failing_since: Option<Timestamp>,
+    /// When its last success ended.
+    pub last_success: Option<Timestamp>,
+}
+
+impl Counts {
+    fn attempted(&mut self, result: OutcomeResult, at: Timestamp) {
+        match result {
+            OutcomeResult::Success => {
+                self.failing_since = None;
+                self.last_success = Some(at);
+            }
+            OutcomeResult::Retrying | OutcomeResult::Failed => {
+                self.failing_since.get_or_insert(at);
+            }
+            OutcomeResult::Skipped => {}
+        }
+    }
+
+    /// Whether a reader of the topic would learn anything: a success after a success tells nothing.
+    fn differs(&self, other: &Self) -> bool {
+        (self.appended, self.completed, self.failing_since) != (other.appended, other.completed, other.failing_since)
+    }
+}
+
+/// The key of an instance's record of a webhook.
+#[must_use]
+pub fn key(instance: &str, webhook: &WebhookId) -> String {
+    format!("{instance}|{webhook}")
+}
+
+/// The instance and the webhook of a key.
+#[must_use]
+pub fn parse_key(key: &str) -> Option<(&str, WebhookId)> {
+    let (instance, webhook) = key.rsplit_once('|')?;
+    Some((instance, WebhookId::new(webhook).ok()?))
+}
+
+/// This instance's own counts; what they would be is computed first, and kept once it is committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnCounts(HashMap<WebhookId, Counts>);
+
+impl OwnCounts {
+    /// Goes on from what the topic holds of this instance.
+    #[must_use]
+    pub const fn new(counts: HashMap<WebhookId, Counts>) -> Self {
+        Self(counts)
+    }
+
+    /// The counts of the webhooks that these records touch, as they would be after them.
+    #[must_use]
+    pub fn preview<'a>(&self, settled: impl Iterator<Item = &'a Settled>) -> HashMap<WebhookId, Counts> {
+        let mut touched: HashMap<WebhookId, Counts> = HashMap::new();
+        for record in settled {
+            if let Some(webhook) = &record.released {
+                self.begin(&mut touched, webhook).completed += 1;
+            }
+            for resolution in &record.resolutions {
+                if let Some(parked) = &resolution.parked {
+                    self.begin(&mut touched, &parked.waiting.webhook_id).appended += 1;
+                }
+                if let Some((outcome, at)) = resolution.outcome.as_ref().and_then(|o| Some((o, o.date_end?))) {
+                    self.begin(&mut touched, &outcome.webhook_id)
+                        .attempted(outcome.result, at);
+                }
+            }
+        }
+        touched.retain(|webhook, counts| counts.differs(&self.of(webhook)));
+        touched
+    }
+
+    /// These counts are committed.
+    pub fn apply(&mut self, touched: HashMap<WebhookId, Counts>) {
+        self.0.extend(touched);
+    }
+
+    fn of(&self, webhook: &WebhookId) -> Counts {
+        self.0.get(webhook).copied().unwrap_or_default()
+    }
+
+    fn begin<'a>(&self, touched: &'a mut HashMap<WebhookId, Counts>, webhook: &WebhookId) -> &'a mut Counts {
+        touched.entry(webhook.clone()).or_insert_with(|| self.of(webhook))
+    }
+}
+
+/// What all instances told.
+#[derive(Debug, Clone, Default)]
+pub struct PendingTable(HashMap<WebhookId, HashMap<String, Counts>>);
+
+impl PendingTable {
+    /// Takes in a record of the topic; returns the webhook it is about. What cannot be read is passed over.
+    pub fn take_in(&mut self, key: &[u8], value: Option<&[u8]>) -> Option<WebhookId> {
+        let (instance, webhook) = parse_key(std::str::from_utf8(key).ok()?)?;
+        let by_instance = self.0.entry(webhook.clone()).or_default();
+        match value {
+            Some(value) => {
+                by_instance.insert(instance.to_owned(), serde_json::from_slice(value).ok()?);
+            }
+            None => {
+                by_instance.remove(instance);
+            }
+        }
+        Some(webhook)
+    }
+
+    /// The webhooks that anything was told of.
+    pub fn webhooks(&self) -> impl Iterator<Item = &WebhookId> {
+        self.0.keys()
+    }
+
+    /// How many deliveries wait for a webhook.
+    #[must_use]
+    pub fn pending(&self, webhook: &WebhookId) -> u64 {
+        let all = self.0.get(webhook).into_iter().flat_map(HashMap::values);
+        let (appended, completed) = all.fold((0_u64, 0_u64), |(a, c), one| (a + one.appended, c + one.completed));
+        appended.saturating_sub(completed)
+    }
+
+    /// What one instance told.
+    #[must_use]
+    pub fn of_instance(&self, instance: &str) -> HashMap<WebhookId, Counts> {
+        let told =
+            |(webhook, all): (&WebhookId, &HashMap<String, Counts>)| Some((webhook.clone(), *all.get(instance)?));
+        self.0.iter().filter_map(told).collect()
+    }
+
+    /// The webhooks that fail, and since when: the first failure after the last success anywhere.
+    #[must_use]
+    pub fn failing(&self) -> HashMap<WebhookId, Timestamp> {
+        let since = |all: &HashMap<String, Counts>| {
+            let success = all.values().filter_map(|counts| counts.last_success).max();
+            let after = |since: &Timestamp| success.is_none_or(|success| *since >= success);
+            all.values()
+                .filter_map(|counts| counts.failing_since)
+                .filter(after)
+                .min()
+        };
+        self.0
+            .iter()
+            .filter_map(|(webhook, all)| Some((webhook.clone(), since(all)?)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn webhook(id: &str) -> WebhookId {
+        WebhookId::new(id).unwrap()
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn told(table: &mut PendingTable, instance: &str, counts: Counts) {
+        let value = serde_json::to_vec(&counts).unwrap();
+        table.take_in(key(instance, &webhook("wh")).as_bytes(), Some(&value));
+    }
+
+    #[test]
+    fn what_waits_is_summed_over_instances_that_are_gone_too() {
+        let mut table = PendingTable::default();
+        told(
+            &mut table,
+            "a",
+            Counts {
+                appended: 10,
+                completed: 2,
+                ..Counts::default()
+            },
+        );
+        told(
+            &mut table,
+            "b|c",
+            Counts {
+                appended: 0,
+                completed: 5,
+                ..Counts::default()
+            },
+        );
+        assert_eq!(table.pending(&webhook("wh")), 3);
+        assert_eq!(table.of_instance("b|c")[&webhook("wh")].completed, 5);
+        assert_eq!(table.pending(&webhook("other")), 0);
+    }
+
+    #[test]
+    fn a_success_anywhere_ends_a_failing_time() {
+        let mut table = PendingTable::default();
+        told(
+            &mut table,
+            "a",
+            Counts {
+                failing_since: Some(at(10)),
+                ..Counts::default()
+            },
+        );
+        told(
+            &mut table,
+            "b",
+            Counts {
+                failing_since: Some(at(30)),
+                last_success: Some(at(20)),
+                ..Counts::default()
+            },
+        );
+        assert_eq!(table.failing()[&webhook("wh")], at(30));
+    }
+
+    #[test]
+    fn a_success_after_a_success_is_not_worth_a_record() {
+        let mut counts = Counts::default();
+        counts.attempted(OutcomeResult::Failed, at(5));
+        counts.attempted(OutcomeResult::Failed, at(9));
+        assert_eq!(counts.failing_since, Some(at(5)));
+        let failing = counts;
+        counts.attempted(OutcomeResult::Success, at(12));
+        assert!(counts.differs(&failing));
+        let well = counts;
+        counts.attempted(OutcomeResult::Success, at(15));
+        assert!(!counts.differs(&well));
+    }
+
+    #[test]
+    fn foreign_records_are_passed_over() {
+        let mut table = PendingTable::default();
+        assert_eq!(table.take_in(b"no separator", Some(b"{}")), None);
+        assert_eq!(table.take_in(b"a|wh", Some(b"[")), None);
+        assert_eq!(table.pending(&webhook("wh")), 0);
+    }
+}

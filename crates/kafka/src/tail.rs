@@ -1,0 +1,105 @@
+//! A compacted topic as a table: read to its end before anything depends on it, then followed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::Message as _;
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::connection::log_line;
+
+const CALL: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(100);
+
+/// One record of the topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: Bytes,
+    /// Its value; `None` deletes what the key had.
+    pub value: Option<Bytes>,
+}
+
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, reason, "Reading a table met an error; trying again");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// A reader of all partitions of one topic, without a group.
+pub struct Tail {
+    consumer: BaseConsumer<Quiet>,
+    partitions: usize,
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail")
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tail {
+    /// Begins at the topic's beginning. Blocks.
+    ///
+    /// # Errors
+    /// When the client cannot be made, or the topic's partitions cannot be learnt in time.
+    pub fn open(config: &ClientConfig, topic: &str) -> KafkaResult<Self> {
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet)?;
+        let metadata = consumer.fetch_metadata(Some(topic), CALL)?;
+        let mut all = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            all.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+        }
+        consumer.assign(&all)?;
+        Ok(Self {
+            consumer,
+            partitions: all.count(),
+        })
+    }
+
+    /// Reads every record up to the end that the topic has now. Blocks; ends early when `stop` fires.
+    pub fn read_to_end(&self, stop: &CancellationToken, mut each: impl FnMut(Entry)) {
+        let mut ended = std::collections::HashSet::new();
+        while ended.len() < self.partitions && !stop.is_cancelled() {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => each(entry(&message)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    ended.insert(partition);
+                }
+                Some(Err(error)) => debug!(%error, "Reading a table met an error; trying again"),
+                None => {}
+            }
+        }
+    }
+
+    /// Goes on with what is added. Blocks until `stop` fires.
+    pub fn follow(self, stop: &CancellationToken, mut each: impl FnMut(Entry)) {
+        while !stop.is_cancelled() {
+            if let Some(Ok(message)) = self.consumer.poll(POLL) {
+                each(entry(&message));
+            }
+        }
+    }
+}
+
+fn entry(message: &rdkafka::message::BorrowedMessage<'_>) -> Entry {
+    Entry {
+        key: message.key().map(Bytes::copy_from_slice).unwrap_or_default(),
+        value: message.payload().map(Bytes::copy_from_slice),
+    }
+}
