@@ -4,23 +4,18 @@
 //! group. What slows it down are pauses: for bytes held, for a partition too far ahead of its
 //! watermark, for retries not due yet, for a full pipeline.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fail::fail_point;
 use postrider_types::settlement::HeldTotals;
 use postrider_types::{
-    Arrival, Carrier, Clock, Event, Header, Held, Losses, Offset, Origin, Parked, Partition, Position, Record,
-    Resolution, Settled, Timestamp,
+    Arrival, Carrier, Clock, Event, Held, Losses, Offset, Parked, Partition, Position, Record, Resolution,
 };
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
-use tokio::sync::mpsc;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -29,6 +24,9 @@ use crate::decode::{self, RawRecord, Rejection};
 use crate::error::ConsumerError;
 use crate::ledger::{Delivered, MAX_SPAN};
 use crate::membership::Membership;
+use crate::message::detach;
+use crate::outlets::{Offer, Outgoing, Outlets};
+use crate::pauses::Pauses;
 use crate::rebalance::Context;
 use crate::retry_tiers::{Read, RetryTiers, TierLimits, Wake, tier_for};
 use crate::setup::{Setup, Topic};
@@ -42,14 +40,7 @@ const SLICE: Duration = Duration::from_millis(20);
 /// How often pauses, gauges and losses are looked at.
 const UPKEEP: Duration = Duration::from_millis(20);
 
-/// Where records go.
-#[derive(Debug)]
-pub struct Outlets {
-    /// Events, to routing.
-    pub arrivals: mpsc::Sender<Arrival>,
-    /// Records that are settled as they are: dead letters, hops.
-    pub settled: mpsc::Sender<Settled>,
-}
+mod intake;
 
 /// A retry record that waits in memory.
 #[derive(Debug)]
@@ -65,7 +56,7 @@ pub struct Consumer {
     kafka: Arc<BaseConsumer<Context>>,
     tracker: Arc<Tracker>,
     tiers: RetryTiers<Sleeper>,
-    paused: HashSet<TopicPartition>,
+    pauses: Pauses,
     totals: Arc<HeldTotals>,
     losses: Losses,
     clock: Clock,
@@ -79,12 +70,6 @@ impl std::fmt::Debug for Consumer {
             .field("setup", &self.setup)
             .finish_non_exhaustive()
     }
-}
-
-/// Something on its way out of the poll thread.
-enum Outgoing {
-    Arrival(Arrival),
-    Settled(Settled),
 }
 
 impl Consumer {
@@ -103,7 +88,7 @@ impl Consumer {
             kafka: Arc::new(kafka),
             tracker,
             tiers: RetryTiers::new(TierLimits::default()),
-            paused: HashSet::new(),
+            pauses: Pauses::default(),
             totals: Arc::default(),
             losses: Losses::default(),
             clock: setup.clock,
@@ -206,7 +191,7 @@ impl Consumer {
         for sleeper in self.tiers.retain(ours) {
             sleeper.record.give_back();
         }
-        self.paused.retain(ours);
+        self.pauses.retain(ours);
     }
 
     /// Pauses and resumes partitions as the bounds say.
@@ -216,7 +201,7 @@ impl Consumer {
         let now = self.clock.now();
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (key, span) in self.tracker.spans() {
-            let resting = self.paused.contains(&key);
+            let resting = self.pauses.holds(&key);
             // Reading goes on well below a bound, or each record would pause and resume.
             let (most, furthest) = if resting {
                 (most / 4 * 3, MAX_SPAN / 4 * 3)
@@ -230,28 +215,8 @@ impl Consumer {
                 _ => {}
             }
         }
-        self.pause(&pause);
-        self.resume(&resume);
-    }
-
-    fn pause(&mut self, keys: &[TopicPartition]) {
-        if keys.is_empty() {
-            return;
-        }
-        match self.kafka.pause(&list(keys)) {
-            Ok(()) => self.paused.extend(keys.iter().cloned()),
-            Err(error) => debug!(%error, "Partitions could not be paused"),
-        }
-    }
-
-    fn resume(&mut self, keys: &[TopicPartition]) {
-        if keys.is_empty() {
-            return;
-        }
-        match self.kafka.resume(&list(keys)) {
-            Ok(()) => self.paused.retain(|key| !keys.contains(key)),
-            Err(error) => debug!(%error, "Partitions could not be resumed"),
-        }
+        self.pauses.pause(&self.kafka, &pause);
+        self.pauses.resume(&self.kafka, &resume);
     }
 
     fn show(&self) {
@@ -259,7 +224,7 @@ impl Consumer {
         let metrics = &self.setup.metrics;
         metrics.held_events.set(gauge(self.totals.events()));
         metrics.held_bytes.set(gauge(self.totals.bytes()));
-        metrics.paused.set(gauge(self.paused.len() as u64));
+        metrics.paused.set(gauge(self.pauses.len() as u64));
         metrics.kafka_up.set(i64::from(self.setup.reachability.is_up()));
         for (delay, late) in self.tiers.lags(self.clock.now()) {
             metrics.parked_lag(delay, late);
@@ -268,147 +233,6 @@ impl Consumer {
             let now = self.kafka.context().joined.load(Ordering::Relaxed);
             std::mem::replace(joined, now) != now
         });
-    }
-
-    fn take_in(&mut self, message: &BorrowedMessage<'_>, outlets: &Outlets) -> Result<(), ConsumerError> {
-        let Some((name, topic)) = self.setup.topics.get_key_value(message.topic()) else {
-            return Ok(());
-        };
-        let (name, topic) = (Arc::clone(name), *topic);
-        let (partition, offset) = (Partition(message.partition()), message.offset());
-        let Some((assignment, delivered)) = self.tracker.deliver(&name, partition, offset) else {
-            return Ok(());
-        };
-        match delivered {
-            Delivered::Settled => return Ok(()),
-            Delivered::TooFar => return self.step_back(&(name, partition), offset),
-            Delivered::New => {}
-        }
-        fail_point!("k1");
-        let raw = detach(message, &name);
-        let position = Position {
-            topic: name,
-            partition,
-            offset: Offset(offset),
-            assignment,
-        };
-        let record = Record::new(position, Held::take(&self.totals, raw.size()), &self.losses);
-        match topic {
-            Topic::Source(default) => {
-                let decoded = decode::source(&raw, default, self.setup.config.max_event_bytes.as_usize());
-                self.fresh(raw, record, decoded, outlets)
-            }
-            Topic::Retry(delay) => self.parked(raw, record, delay, outlets),
-        }
-    }
-
-    /// The gap before a record can reach over the span's bound: it is read again when there is room.
-    fn step_back(&mut self, key: &TopicPartition, offset: i64) -> Result<(), ConsumerError> {
-        self.pause(std::slice::from_ref(key));
-        let back = rdkafka::Offset::Offset(offset);
-        self.kafka
-            .seek(&key.0, key.1.0, back, SHORT_WAIT)
-            .map_err(ConsumerError::Fatal)
-    }
-
-    fn fresh(
-        &mut self,
-        raw: RawRecord,
-        record: Record,
-        decoded: Result<Event, Rejection>,
-        outlets: &Outlets,
-    ) -> Result<(), ConsumerError> {
-        match decoded {
-            Ok(event) => {
-                self.setup.metrics.consumed(&event.origin.topic, event.event_type);
-                let arrival = Arrival {
-                    event: Arc::new(event),
-                    carrier: Carrier::Source,
-                    record,
-                };
-                self.hand_on(Outgoing::Arrival(arrival), outlets)
-            }
-            Err(rejection) => self.reject(raw, record, &rejection, outlets),
-        }
-    }
-
-    fn reject(
-        &mut self,
-        raw: RawRecord,
-        record: Record,
-        rejection: &Rejection,
-        outlets: &Outlets,
-    ) -> Result<(), ConsumerError> {
-        let position = record.position();
-        debug!(%position, reason = rejection.reason().as_str(), "Record is no event; kept as a dead letter");
-        let dead_letter = Some(raw.rejected(rejection));
-        let settled = record.settle(vec![Resolution {
-            dead_letter,
-            ..Resolution::default()
-        }]);
-        self.hand_on(Outgoing::Settled(settled), outlets)
-    }
-
-    fn parked(
-        &mut self,
-        raw: RawRecord,
-        record: Record,
-        delay: Duration,
-        outlets: &Outlets,
-    ) -> Result<(), ConsumerError> {
-        let (offset, appended, bytes) = (raw.origin.offset.0, raw.origin.timestamp, raw.size());
-        let kept = raw.clone();
-        match decode::retry(raw) {
-            Ok((event, waiting)) => {
-                let position = record.position();
-                let key = (Arc::clone(&position.topic), position.partition);
-                let due = waiting.due;
-                let record = record.releasing(waiting.webhook_id.clone());
-                let item = Sleeper {
-                    event,
-                    carrier: Carrier::Retry(waiting),
-                    record,
-                };
-                self.tiers.take_in(
-                    key,
-                    delay,
-                    Read {
-                        offset,
-                        appended,
-                        due,
-                        bytes,
-                        item,
-                    },
-                );
-                Ok(())
-            }
-            Err(rejection) => self.reject(kept, record, &rejection, outlets),
-        }
-    }
-
-    fn wake_sleepers(&mut self, outlets: &Outlets) -> Result<(), ConsumerError> {
-        while let Some((wake, sleeper)) = self.tiers.pop(self.clock.now()) {
-            fail_point!("k9");
-            let Sleeper { event, carrier, record } = sleeper;
-            let outgoing = match (wake, carrier) {
-                (Wake::Hop, Carrier::Retry(waiting)) => {
-                    let remaining = waiting.due.since(self.clock.now());
-                    let tier = tier_for(&self.setup.delays, remaining).unwrap_or(remaining);
-                    let parked = Some(Parked {
-                        event,
-                        tier,
-                        waiting: *waiting,
-                    });
-                    Outgoing::Settled(record.settle(vec![Resolution {
-                        parked,
-                        ..Resolution::default()
-                    }]))
-                }
-                (_, carrier) => Outgoing::Arrival(Arrival { event, carrier, record }),
-            };
-            self.hand_on(outgoing, outlets)?;
-        }
-        Ok(())
     }
 
     /// Hands something on; while the pipeline is full it keeps its membership, and after a short wait
@@ -441,8 +265,8 @@ impl Consumer {
         self.setup.heartbeat.tick();
         self.forget_strangers();
         let owned = self.tracker.spans().into_iter().map(|(key, _)| key);
-        let unpaused: Vec<TopicPartition> = owned.filter(|key| !self.paused.contains(key)).collect();
-        self.pause(&unpaused);
+        let unpaused: Vec<TopicPartition> = owned.filter(|key| !self.pauses.holds(key)).collect();
+        self.pauses.pause(&self.kafka, &unpaused);
         let kafka = Arc::clone(&self.kafka);
         match kafka.poll(Duration::ZERO) {
             // A record that slipped through the pause is read again.
@@ -495,7 +319,7 @@ impl Consumer {
             sleeper.record.give_back();
         }
         let owned: Vec<TopicPartition> = self.tracker.spans().into_iter().map(|(key, _)| key).collect();
-        self.pause(&owned);
+        self.pauses.pause(&self.kafka, &owned);
         while !self.setup.committed.is_cancelled() {
             self.setup.heartbeat.tick();
             // A record or an error that comes now is left for the next start.
@@ -506,91 +330,5 @@ impl Consumer {
 
     fn sleep(&self, time: Duration) {
         self.setup.runtime.block_on(tokio::time::sleep(time));
-    }
-}
-
-enum Offer {
-    Taken,
-    Full(Outgoing),
-    Closed,
-}
-
-impl Outgoing {
-    fn position(&self) -> &Position {
-        match self {
-            Self::Arrival(arrival) => arrival.record.position(),
-            Self::Settled(settled) => &settled.position,
-        }
-    }
-
-    fn give_back(self) {
-        if let Self::Arrival(arrival) = self {
-            arrival.record.give_back();
-        }
-    }
-
-    fn offer(self, outlets: &Outlets, runtime: &tokio::runtime::Handle, wait: Duration) -> Offer {
-        match self {
-            Self::Arrival(arrival) => match send(&outlets.arrivals, arrival, runtime, wait) {
-                Ok(()) => Offer::Taken,
-                Err(Some(same)) => Offer::Full(Self::Arrival(same)),
-                Err(None) => Offer::Closed,
-            },
-            Self::Settled(settled) => match send(&outlets.settled, settled, runtime, wait) {
-                Ok(()) => Offer::Taken,
-                Err(Some(same)) => Offer::Full(Self::Settled(same)),
-                Err(None) => Offer::Closed,
-            },
-        }
-    }
-}
-
-/// Sends, waiting a little for room; gives the item back when there is none, nothing when the other
-/// end is gone.
-fn send<T>(
-    sender: &mpsc::Sender<T>,
-    item: T,
-    runtime: &tokio::runtime::Handle,
-    wait: Duration,
-) -> Result<(), Option<T>> {
-    use mpsc::error::{SendTimeoutError, TrySendError};
-    match sender.try_send(item) {
-        Ok(()) => Ok(()),
-        Err(TrySendError::Closed(_)) => Err(None),
-        Err(TrySendError::Full(item)) => match runtime.block_on(sender.send_timeout(item, wait)) {
-            Ok(()) => Ok(()),
-            Err(SendTimeoutError::Timeout(item)) => Err(Some(item)),
-            Err(SendTimeoutError::Closed(_)) => Err(None),
-        },
-    }
-}
-
-fn list(keys: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(keys.len());
-    for (topic, partition) in keys {
-        list.add_partition(topic, partition.0);
-    }
-    list
-}
-
-/// Copies a message out of the client's buffers: the one copy of an event's body.
-fn detach(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> RawRecord {
-    let header = |header: rdkafka::message::Header<'_, &[u8]>| Header {
-        name: header.key.into(),
-        value: header.value.map(Bytes::copy_from_slice),
-    };
-    RawRecord {
-        origin: Origin {
-            topic: Arc::clone(topic),
-            partition: Partition(message.partition()),
-            offset: Offset(message.offset()),
-            timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
-        },
-        key: message.key().map(Bytes::copy_from_slice),
-        headers: message
-            .headers()
-            .map(|headers| headers.iter().map(header).collect())
-            .unwrap_or_default(),
-        value: message.payload().map(Bytes::copy_from_slice),
     }
 }

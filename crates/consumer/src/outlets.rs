@@ -1,0 +1,74 @@
+//! The ways out of the poll thread. Both are bounded; an offer that finds no room is given back, because
+//! the thread has to go on polling.
+
+use std::time::Duration;
+
+use postrider_types::{Arrival, Position, Settled};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+/// Where records go.
+#[derive(Debug)]
+pub struct Outlets {
+    /// Events, to routing.
+    pub arrivals: mpsc::Sender<Arrival>,
+    /// Records that are settled as they are: dead letters, hops.
+    pub settled: mpsc::Sender<Settled>,
+}
+
+/// Something on its way out of the poll thread.
+pub(crate) enum Outgoing {
+    Arrival(Arrival),
+    Settled(Settled),
+}
+
+pub(crate) enum Offer {
+    Taken,
+    Full(Outgoing),
+    Closed,
+}
+
+impl Outgoing {
+    pub(crate) fn position(&self) -> &Position {
+        match self {
+            Self::Arrival(arrival) => arrival.record.position(),
+            Self::Settled(settled) => &settled.position,
+        }
+    }
+
+    pub(crate) fn give_back(self) {
+        if let Self::Arrival(arrival) = self {
+            arrival.record.give_back();
+        }
+    }
+
+    pub(crate) fn offer(self, outlets: &Outlets, runtime: &Handle, wait: Duration) -> Offer {
+        match self {
+            Self::Arrival(arrival) => match send(&outlets.arrivals, arrival, runtime, wait) {
+                Ok(()) => Offer::Taken,
+                Err(Some(same)) => Offer::Full(Self::Arrival(same)),
+                Err(None) => Offer::Closed,
+            },
+            Self::Settled(settled) => match send(&outlets.settled, settled, runtime, wait) {
+                Ok(()) => Offer::Taken,
+                Err(Some(same)) => Offer::Full(Self::Settled(same)),
+                Err(None) => Offer::Closed,
+            },
+        }
+    }
+}
+
+/// Sends, waiting a little for room; gives the item back when there is none, nothing when the other
+/// end is gone.
+fn send<T>(sender: &mpsc::Sender<T>, item: T, runtime: &Handle, wait: Duration) -> Result<(), Option<T>> {
+    use mpsc::error::{SendTimeoutError, TrySendError};
+    match sender.try_send(item) {
+        Ok(()) => Ok(()),
+        Err(TrySendError::Closed(_)) => Err(None),
+        Err(TrySendError::Full(item)) => match runtime.block_on(sender.send_timeout(item, wait)) {
+            Ok(()) => Ok(()),
+            Err(SendTimeoutError::Timeout(item)) => Err(Some(item)),
+            Err(SendTimeoutError::Closed(_)) => Err(None),
+        },
+    }
+}
