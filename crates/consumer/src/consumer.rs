@@ -10,25 +10,21 @@ use std::time::Duration;
 
 use fail::fail_point;
 use postrider_types::settlement::HeldTotals;
-use postrider_types::{
-    Arrival, Carrier, Clock, Event, Held, Losses, Offset, Parked, Partition, Position, Record, Resolution,
-};
+use postrider_types::{Carrier, Clock, Event, Losses, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::Message as _;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::cleaner::Cleaner;
-use crate::decode::{self, RawRecord, Rejection};
 use crate::error::ConsumerError;
-use crate::ledger::{Delivered, MAX_SPAN};
+use crate::ledger::MAX_SPAN;
 use crate::membership::Membership;
-use crate::message::detach;
 use crate::outlets::{Offer, Outgoing, Outlets};
 use crate::pauses::Pauses;
 use crate::rebalance::Context;
-use crate::retry_tiers::{Read, RetryTiers, TierLimits, Wake, tier_for};
+use crate::retry_tiers::{RetryTiers, TierLimits};
 use crate::setup::{Setup, Topic};
 use crate::tracker::{TopicPartition, Tracker};
 

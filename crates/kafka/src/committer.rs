@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fail::fail_point;
+use parking_lot::Mutex;
 use postrider_types::Settled;
 use rdkafka::ClientConfig;
 use tokio::runtime::Handle;
@@ -74,6 +75,22 @@ pub struct Settings {
     pub encoder: Encoder,
 }
 
+/// Why commits fail at the moment, for readiness; `None` while they do not.
+#[derive(Debug, Clone, Default)]
+pub struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    fn note(&self, reason: Option<String>) {
+        *self.0.lock() = reason;
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+}
+
 /// Asks the committer to commit what it has without waiting for its interval.
 #[derive(Debug, Clone, Default)]
 pub struct Flush(Arc<Notify>);
@@ -98,6 +115,7 @@ pub struct Committer {
     last_commit: Duration,
     own: OwnCounts,
     pulse: Pulse,
+    trouble: Trouble,
 }
 
 impl Committer {
@@ -127,6 +145,7 @@ impl Committer {
             last_commit,
             own: OwnCounts::default(),
             pulse,
+            trouble: Trouble::default(),
         };
         committer.take_place()?;
         Ok(committer)
@@ -150,6 +169,12 @@ impl Committer {
     #[must_use]
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    /// Tells why commits fail, while they do.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        self.trouble.clone()
     }
 
     fn take_place(&self) -> Result<(), CommitterError> {
@@ -248,6 +273,7 @@ impl Committer {
         for letter in batch.dead_letters() {
             self.metrics.dead_letter(letter.reason);
         }
+        self.trouble.note(None);
         self.reachability.note(true);
         self.metrics.transaction_seconds.observe(self.last_commit.as_secs_f64());
         self.metrics.ended(TransactionResult::Committed);
@@ -296,6 +322,10 @@ impl Committer {
         backoff: &mut Duration,
     ) -> Result<bool, CommitterError> {
         self.metrics.ended(TransactionResult::Aborted);
+        self.trouble.note(Some(format!(
+            "outcomes cannot be committed: {}",
+            failed.error.sentence()
+        )));
         if let PublishError::Again(error) = &failed.error {
             warn!(%error, "A batch was not committed; trying the same batch again");
             match self.abort() {

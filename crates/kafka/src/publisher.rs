@@ -37,6 +37,13 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// What happened and why, once: librdkafka's errors repeat themselves as their own cause.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let (Self::Again(cause) | Self::Fenced(cause) | Self::Fatal(cause)) = self;
+        format!("{self}: {cause}")
+    }
+
     fn of(error: KafkaError) -> Self {
         let code = error.rdkafka_error_code();
         let fenced = matches!(

@@ -213,6 +213,7 @@ impl Core {
             probes::watch(
                 conditions,
                 self.reachability.clone(),
+                committer.trouble(),
                 is_joined,
                 setup.heartbeat.clone(),
                 self.stop.clone(),

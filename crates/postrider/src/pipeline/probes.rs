@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use postrider_admin::{Condition, Health, Heartbeat};
 use postrider_kafka::Reachability;
+use postrider_kafka::committer::Trouble;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Conditions {
     kafka: Condition,
     group: Condition,
+    commits: Condition,
     webhooks: Condition,
     poll_loop: Heartbeat,
 }
@@ -23,6 +25,7 @@ impl Conditions {
         Self {
             kafka: health.condition("kafka"),
             group: health.condition("group"),
+            commits: health.condition("commits"),
             webhooks: health.condition("webhooks"),
             poll_loop: health.heartbeat("poll_loop"),
         }
@@ -41,6 +44,7 @@ impl Conditions {
 pub(crate) fn watch(
     conditions: Conditions,
     reachability: Reachability,
+    trouble: Trouble,
     joined: watch::Receiver<bool>,
     heartbeat: postrider_consumer::Heartbeat,
     stop: CancellationToken,
@@ -58,6 +62,10 @@ pub(crate) fn watch(
                 *joined.borrow(),
                 "waiting for the consumer group to assign partitions",
             );
+            match trouble.reason() {
+                Some(reason) => conditions.commits.unmet(reason),
+                None => conditions.commits.met(),
+            }
             let now = heartbeat.ticks();
             if std::mem::replace(&mut ticks, now) != now {
                 conditions.poll_loop.tick();
