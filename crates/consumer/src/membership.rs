@@ -1,7 +1,6 @@
 //! The consumer's side of a transaction: membership, ownership and offsets, for the committer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use postrider_kafka::offsets::{NotAMember, OffsetCommit, OffsetKeeper};
 use postrider_types::Position;
@@ -9,11 +8,8 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMe
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use crate::rebalance::Context;
+use crate::rebalance::{Context, OFFSETS_TIMEOUT};
 use crate::tracker::Tracker;
-
-/// How long reading committed offsets may take: it waits for open transactions of the group.
-pub(crate) const OFFSETS_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Speaks for the group towards the committer.
 pub struct Membership {

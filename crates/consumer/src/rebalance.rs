@@ -23,10 +23,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::Start;
 use crate::ledger::{Ledger, decode};
-use crate::membership::OFFSETS_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::tracker::{TopicPartition, Tracker};
 
+/// How long reading committed offsets may take: it waits for open transactions of the group.
+pub(crate) const OFFSETS_TIMEOUT: Duration = Duration::from_secs(45);
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the callbacks need to know.

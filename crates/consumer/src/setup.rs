@@ -16,9 +16,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::membership::OFFSETS_TIMEOUT;
 use crate::metrics::Metrics;
-use crate::rebalance::Context;
+use crate::rebalance::{Context, OFFSETS_TIMEOUT};
 use crate::tracker::Tracker;
 
 /// What a topic is read for.
