@@ -9,12 +9,16 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace it may know.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("postrider-types", &[]),
     ("postrider-kafka", &["postrider-types"]),
     ("postrider-consumer", &["postrider-kafka", "postrider-types"]),
     ("postrider-routing", &["postrider-types"]),
     ("postrider-delivery", &["postrider-types"]),
+    (
+        "postrider-webhooks",
+        &["postrider-kafka", "postrider-routing", "postrider-types"],
+    ),
     ("postrider-admin", &["postrider-types"]),
     (
         "postrider",
@@ -25,6 +29,7 @@ const EDGES: [(&str, &[&str]); 9] = [
             "postrider-kafka",
             "postrider-routing",
             "postrider-types",
+            "postrider-webhooks",
         ],
     ),
     ("postrider-tests", &["postrider-types"]),
