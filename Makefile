@@ -11,7 +11,9 @@ DENY_VERSION := 0.20.2
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Ends by itself; `make demo ARGS=` goes on until Ctrl-C.
 .PHONY: demo
+demo: ARGS ?= --count 12 --exit
 demo: build-tools ## See postrider work: an embedded broker, a receiver, three webhooks, sample events
 	$(CARGO) run --locked --package postrider -- demo $(ARGS)
 
