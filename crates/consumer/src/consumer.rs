@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fail::fail_point;
 use postrider_types::settlement::HeldTotals;
-use postrider_types::{Carrier, Clock, Event, Losses, Record};
+use postrider_types::{Carrier, Clock, Event, Losses, Partition, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
@@ -33,6 +33,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long a full pipeline is waited for before every partition is paused.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(20);
+/// How often offsets without records are passed over.
+const PASSING: Duration = Duration::from_secs(1);
 /// How often pauses, gauges and losses are looked at.
 const UPKEEP: Duration = Duration::from_millis(20);
 
@@ -57,6 +59,7 @@ pub struct Consumer {
     losses: Losses,
     clock: Clock,
     upkeep_due: Instant,
+    passing_due: Instant,
     cleaner: Cleaner,
 }
 
@@ -89,6 +92,7 @@ impl Consumer {
             losses: Losses::default(),
             clock: setup.clock,
             upkeep_due: Instant::now(),
+            passing_due: Instant::now(),
             cleaner: Cleaner::new(&setup.admin, setup.runtime.clone()).map_err(ConsumerError::Client)?,
             setup,
         })
@@ -167,9 +171,27 @@ impl Consumer {
         }
         self.forget_strangers();
         self.balance();
+        self.pass_over();
         self.show();
         self.clean();
         Ok(())
+    }
+
+    /// Transaction markers and compacted records at a partition's end are never delivered: what the client
+    /// has passed over is settled.
+    fn pass_over(&mut self) {
+        let now = Instant::now();
+        if now < self.passing_due {
+            return;
+        }
+        self.passing_due = now + PASSING;
+        let Ok(positions) = self.kafka.position() else { return };
+        for element in positions.elements() {
+            if let rdkafka::Offset::Offset(position) = element.offset() {
+                self.tracker
+                    .pass_over(&(element.topic().into(), Partition(element.partition())), position);
+            }
+        }
     }
 
     fn clean(&mut self) {

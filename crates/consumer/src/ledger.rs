@@ -82,6 +82,15 @@ impl Ledger {
         Delivered::New
     }
 
+    /// Notes that no record lies between the last one read and `position`, if that one and all before it
+    /// are settled; otherwise the next record tells.
+    pub fn pass_over(&mut self, position: i64) {
+        if !self.has_unsettled() && self.settled.is_empty() && position > self.next.max(self.base) {
+            self.base = position;
+            self.next = position;
+        }
+    }
+
     fn skip_to(&mut self, offset: i64) {
         if self.base == self.next && self.settled.is_empty() {
             self.base = self.base.max(offset);

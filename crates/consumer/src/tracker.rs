@@ -101,6 +101,13 @@ impl Tracker {
         Some((owned.number, owned.ledger.deliver(offset)))
     }
 
+    /// Notes that a partition holds no records before `position`, if all that were read of it are settled.
+    pub fn pass_over(&self, partition: &TopicPartition, position: i64) {
+        if let Some(owned) = self.state.lock().owned.get_mut(partition) {
+            owned.ledger.pass_over(position);
+        }
+    }
+
     /// Notes that a record goes on its way; `false` when its partition is going or gone, and it must not.
     pub fn dispatch(&self, position: &Position) -> bool {
         let mut state = self.state.lock();

@@ -46,6 +46,22 @@ fn offsets_that_kafka_never_delivers_count_as_settled() {
 }
 
 #[test]
+fn markers_at_the_end_are_passed_over_only_when_nothing_is_unsettled() {
+    let mut ledger = ledger_at(0, &[]);
+    ledger.deliver(0);
+    ledger.pass_over(2);
+    assert_eq!(ledger.base(), 0);
+    ledger.apply([0]);
+    ledger.pass_over(2);
+    assert_eq!(ledger.base(), 2);
+    ledger.pass_over(1);
+    assert_eq!((ledger.base(), ledger.deliver(2)), (2, Delivered::New));
+    let mut restored = ledger_at(0, &[3]);
+    restored.pass_over(2);
+    assert_eq!(restored.base(), 0);
+}
+
+#[test]
 fn a_gap_at_the_start_moves_the_watermark_however_wide() {
     let mut ledger = ledger_at(0, &[]);
     assert_eq!(ledger.deliver(1_000_000), Delivered::New);
