@@ -1,25 +1,34 @@
 //! One attempt of one delivery: prepare, call, judge, conclude. Only the call waits; what the reply
-//! comes to is decided by pure code, and whatever the endpoint did, the answer is a [`Resolution`].
+//! comes to is decided by pure code, and whatever the endpoint did, the answer is a [`Resolution`]. What
+//! it tells of the endpoint stands beside it, for those who keep count.
+
+mod owed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_types::delivery::{Progress, TraceParent, Waiting};
+use postrider_types::delivery::{Progress, Waiting};
 use postrider_types::outcome::{Ending, Issuer, Met, OutcomeError, Timing};
-use postrider_types::settlement::DeadDelivery;
 use postrider_types::{
-    Clock, DeadLetter, DeadLetterReason, Delivery, Event, Outcome, OutcomeResult, ParkCause, Parked, Resolution, Share,
-    Timestamp, Webhook, status,
+    Clock, DeadLetter, DeadLetterReason, Delivery, DeliveryId, Notice, OutcomeResult, ParkCause, Parked, Resolution,
+    Share, Timestamp, Webhook,
 };
 use rand::{Rng, RngExt};
 
+use self::owed::Owed;
 use crate::config::Config;
 use crate::headers::Sending;
 use crate::metrics::Metrics;
+use crate::notices::About;
 use crate::reply::{Reply, Timed};
 use crate::schedule::Schedule;
 use crate::target::{BadTarget, Target};
-use crate::verdict::{self, Rules, Verdict};
+use crate::verdict::{self, Finding, Rules, Verdict};
+use crate::{pace, parking};
+
+/// How long a request may have been under way before it counts as sent, where a failpoint wants one that
+/// is and has no answer.
+const SENT: Duration = Duration::from_millis(20);
 
 /// The random numbers one attempt may need.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,21 +52,47 @@ impl Chance {
     }
 }
 
+/// An attempt that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The delivery's part in settling its record, still unresolved: a task that is cut short loses it and
+    /// says so.
+    pub share: Share,
+    /// What the attempt came to.
+    pub resolution: Resolution,
+    /// The webhook it was made for.
+    pub webhook: Arc<Webhook>,
+    /// What it tells of the endpoint.
+    pub finding: Finding,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How long the endpoint took, without what the request waited for on this machine.
+    pub endpoint_time: Duration,
+}
+
 /// What all attempts of a process share.
 #[derive(Debug)]
 pub struct Attempts {
     clock: Clock,
     issuer: Issuer,
-    schedule: Schedule,
+    schedule: Arc<Schedule>,
     timeout: Duration,
     permanent_statuses: Vec<u16>,
     metrics: Metrics,
+    largest_parked: usize,
 }
 
 impl Attempts {
-    /// Takes what it needs of the section.
+    /// Takes what it needs of the section. `largest_parked` is how many bytes a retry record may have.
     #[must_use]
-    pub fn new(config: &Config, schedule: Schedule, issuer: Issuer, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(
+        config: &Config,
+        schedule: Arc<Schedule>,
+        issuer: Issuer,
+        clock: Clock,
+        metrics: Metrics,
+        largest_parked: usize,
+    ) -> Self {
         Self {
             clock,
             issuer,
@@ -65,18 +100,12 @@ impl Attempts {
             timeout: config.timeout,
             permanent_statuses: config.retry.permanent_statuses.clone(),
             metrics,
+            largest_parked,
         }
     }
 
     /// Makes the delivery's next attempt; a target that could not be prepared fails it unsent.
-    ///
-    /// The share comes back unresolved, so that a task that is cut short loses it and says so.
-    pub async fn make(
-        &self,
-        delivery: Delivery,
-        target: &Result<Target, BadTarget>,
-        chance: Chance,
-    ) -> (Share, Resolution) {
+    pub async fn make(&self, delivery: Delivery, target: &Result<Target, BadTarget>, chance: Chance) -> Made {
         let Delivery {
             event,
             webhook,
@@ -85,20 +114,29 @@ impl Attempts {
             share,
         } = delivery;
         let owed = Owed::new(event, webhook, progress, chance);
+        let own_share = pace::own_share().await;
         let start = self.clock.now();
         if let Some(due) = due {
             self.metrics.retried(start.since(due));
         }
         let timed = self.call(&owed, target, start).await;
         let end = self.clock.now();
-        let verdict = self.judge(&owed, &timed.reply, end);
+        let (verdict, finding) = (self.judge(&owed, &timed.reply, end), verdict::find(&timed.reply));
         self.count(&owed, &timed, verdict, end);
+        fail::fail_point!("k3");
         let timing = Timing {
             start,
             end,
             spent_ms: millis(timed.spent),
         };
-        (share, self.conclude(&owed, verdict, timed.reply, timing, chance.jitter))
+        Made {
+            share,
+            resolution: self.conclude(&owed, verdict, timed.reply, timing, chance.jitter),
+            webhook: owed.webhook,
+            finding,
+            ended: end,
+            endpoint_time: timed.spent.saturating_sub(own_share),
+        }
     }
 
     async fn call(&self, owed: &Owed, target: &Result<Target, BadTarget>, at: Timestamp) -> Timed {
@@ -114,7 +152,9 @@ impl Attempts {
             at,
         };
         let _in_flight = self.metrics.in_flight();
-        target.send(&sending, self.timeout).await
+        let timed = noticing_sent(target.send(&sending, self.timeout)).await;
+        fail::fail_point!("k2b");
+        timed
     }
 
     fn unsent(&self, bad: BadTarget) -> Timed {
@@ -132,12 +172,19 @@ impl Attempts {
             max_retries: owed.webhook.max_retries(self.issuer.max_retries),
             permanent_statuses: &self.permanent_statuses,
         };
-        verdict::judge(reply, owed.attempt(), &rules, now)
+        match verdict::judge(reply, owed.attempt(), &rules, now) {
+            // What cannot be parked cannot be tried again.
+            Verdict::Retry { .. } if !parking::fits(&owed.event, self.largest_parked) => Verdict::GiveUp {
+                reason: DeadLetterReason::Exhausted,
+            },
+            verdict => verdict,
+        }
     }
 
     fn count(&self, owed: &Owed, timed: &Timed, verdict: Verdict, end: Timestamp) {
         let event = owed.event.event_type;
-        self.metrics.attempted(event, &timed.reply, timed.spent);
+        self.metrics
+            .attempted(event, &owed.webhook.id, &timed.reply, timed.spent);
         self.metrics.ended(event, result(verdict));
         match verdict {
             Verdict::Delivered => self.metrics.delivered(event, end.since(owed.event.time())),
@@ -168,15 +215,30 @@ impl Attempts {
             error = outcome.error.as_ref().map(|error| error.kind.as_str()),
             "Attempt made"
         );
+        let dead_letter = match verdict {
+            Verdict::GiveUp { reason } => Some(owed.dead_letter(reason, &outcome)),
+            Verdict::Delivered | Verdict::Retry { .. } => None,
+        };
         Resolution {
             parked: due.map(|due| self.park(owed, due, timing.end, outcome.status_code)),
-            dead_letter: match verdict {
-                Verdict::GiveUp { reason } => Some(owed.dead_letter(reason, &outcome)),
-                Verdict::Delivered | Verdict::Retry { .. } => None,
-            },
+            notices: dead_letter
+                .iter()
+                .filter_map(|letter| self.exhausted(owed, letter, timing.end))
+                .collect(),
+            dead_letter,
             outcome: Some(outcome),
-            ..Resolution::default()
+            status_change: None,
         }
+    }
+
+    fn exhausted(&self, owed: &Owed, letter: &DeadLetter, at: Timestamp) -> Option<Notice> {
+        let about = About {
+            webhook: &owed.webhook,
+            at,
+            instance: &self.issuer.instance,
+        };
+        let delivery = DeliveryId::new(&owed.event.origin, &owed.webhook.id);
+        (letter.reason == DeadLetterReason::Exhausted).then(|| about.exhausted(delivery, letter.message.clone()))
     }
 
     fn park(&self, owed: &Owed, due: Timestamp, now: Timestamp, last_status: Option<u16>) -> Parked {
@@ -198,60 +260,18 @@ impl Attempts {
     }
 }
 
-/// A delivery without its share, with a trace.
-#[derive(Debug)]
-struct Owed {
-    event: Arc<Event>,
-    webhook: Arc<Webhook>,
-    progress: Progress,
-    trace: TraceParent,
-}
-
-impl Owed {
-    fn new(event: Arc<Event>, webhook: Arc<Webhook>, mut progress: Progress, chance: Chance) -> Self {
-        let fresh = || TraceParent::from_random(chance.trace, chance.span);
-        let trace = progress.trace.get_or_insert_with(fresh).clone();
-        Self {
-            event,
-            webhook,
-            progress,
-            trace,
+/// Passes the failpoint `k2` while a request is under way that has no answer yet.
+async fn noticing_sent(request: impl Future<Output = Timed>) -> Timed {
+    if !fail::has_failpoints() {
+        return request.await;
+    }
+    let mut request = std::pin::pin!(request);
+    match tokio::time::timeout(SENT, &mut request).await {
+        Ok(timed) => timed,
+        Err(_) => {
+            fail::fail_point!("k2");
+            request.await
         }
-    }
-
-    /// The number of the attempt that is made.
-    const fn attempt(&self) -> u32 {
-        self.progress.attempts + 1
-    }
-
-    fn dead_letter(&self, reason: DeadLetterReason, outcome: &Outcome) -> DeadLetter {
-        DeadLetter {
-            origin: self.event.origin.clone(),
-            key: self.event.key.clone(),
-            headers: self.event.headers.clone(),
-            value: Some(self.event.body.clone()),
-            reason,
-            message: in_words(reason, outcome),
-            delivery: Some(DeadDelivery {
-                webhook_id: self.webhook.id.clone(),
-                attempts: self.attempt(),
-                last_status: outcome.status_code,
-            }),
-        }
-    }
-}
-
-/// Why a delivery ended, for people.
-fn in_words(reason: DeadLetterReason, outcome: &Outcome) -> String {
-    let met = match (&outcome.error, outcome.status_code) {
-        (Some(error), _) => error.message.clone(),
-        (None, Some(code)) => format!("{code} {}", status::meaning(code)),
-        (None, None) => "no answer".to_owned(),
-    };
-    let attempt = outcome.attempt;
-    match reason {
-        DeadLetterReason::Exhausted => format!("All {attempt} attempts failed; the last one met: {met}"),
-        _ => format!("Attempt {attempt} met what is never tried again: {met}"),
     }
 }
 

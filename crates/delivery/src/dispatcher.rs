@@ -1,27 +1,32 @@
-//! The sending stage: takes deliveries, keeps each webhook in its lane, makes the attempts, hands on
-//! what settled. A single task owns all state, so there is no lock; every attempt is a task of its own.
+//! The sending stage: takes deliveries, sends each when its turn comes, hands on what settled. A single
+//! task owns all state, so there is no lock; every attempt is a task of its own.
 //!
-//! An attempt keeps its place in flight until what it settled was accepted. When nobody takes settled
-//! records any more, the places fill up and nothing is sent that could not be recorded.
+//! What settled is handed on before anything else is read or started. When nobody takes settled records
+//! any more, nothing is sent that could not be recorded.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Delivery, Fault, Settled, WebhookId};
+use postrider_types::{Clock, Delivery, Fault, Settled, Timestamp, WebhookId};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::{Receiver, Sender, error::TrySendError};
 use tokio::time::{Instant, sleep_until};
 
-use crate::attempt::{Attempts, Chance};
+use crate::attempt::{Attempts, Chance, Made};
 use crate::client::Clients;
 use crate::config::Config;
 use crate::egress::Policy;
-use crate::lane::{Kind, Lanes, Limits};
+use crate::lane::{Both, Kind};
 use crate::metrics::Metrics;
+use crate::parking::Parking;
 use crate::running::Running;
 use crate::schedule::Schedule;
+use crate::standing::Standings;
 use crate::targets::{Prepared, Targets};
+use crate::traffic::Traffic;
 
 /// How soon the end of the input is noticed while nothing is read from it.
 const NOTICE: Duration = Duration::from_millis(50);
@@ -41,20 +46,26 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Jitter and trace ids.
     pub random: StdRng,
+    /// The webhooks that have been failing, and when the first failure after their last success ended.
+    pub failing_since: HashMap<WebhookId, Timestamp>,
+    /// Bytes that a retry record may have: the smallest `max.message.bytes` of the retry topics. What
+    /// does not fit is never parked; its first failed attempt is its last.
+    pub largest_parked: usize,
 }
 
 /// The sending stage.
 #[derive(Debug)]
 pub struct Dispatcher {
-    lanes: Lanes<WebhookId, Delivery>,
+    traffic: Traffic,
     running: Running,
     targets: Targets,
     attempts: Arc<Attempts>,
     random: StdRng,
-    max_in_flight_per_webhook: usize,
     timeout: Duration,
     drain: Duration,
     input: Input,
+    /// Which of the two inputs has ended and was read to its end.
+    exhausted: Both<bool>,
 }
 
 /// Where the input stands.
@@ -78,44 +89,87 @@ impl Dispatcher {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let schedule = Schedule::new(&config.retry).map_err(under_retry)?;
-        let attempts = Attempts::new(config, schedule, parts.issuer, parts.clock, parts.metrics);
+        let schedule = Arc::new(Schedule::new(&config.retry).map_err(under_retry)?);
+        let Parts {
+            issuer,
+            clock,
+            metrics,
+            mut random,
+            largest_parked: largest,
+            ..
+        } = parts;
+        let standings = Standings::new(config, issuer.instance.clone(), metrics.clone(), parts.failing_since);
+        let parking = Parking::new(Arc::clone(&schedule), issuer.clone(), clock, metrics.clone(), largest);
+        let attempts = Attempts::new(config, schedule, issuer, clock, metrics, largest);
         Ok(Self {
-            lanes: Lanes::new(Limits::new(config.max_in_flight, config.max_waiting_per_webhook)),
+            traffic: Traffic::new(config, standings, parking, StdRng::from_rng(&mut random)),
             running: Running::default(),
             targets: Targets::new(parts.policy, parts.clients),
             attempts: Arc::new(attempts),
-            random: parts.random,
-            max_in_flight_per_webhook: config.max_in_flight_per_webhook,
+            random,
             timeout: config.timeout,
             drain: config.drain,
             input: Input::Open,
+            exhausted: Both::default(),
         })
     }
 
-    /// Sends until the input ends and everything under way has ended, or `drain` after the input's
-    /// end: what is then still in flight is cut off unsettled, and logged. Ends at once when nobody
-    /// takes settled records any more.
-    pub async fn run(mut self, mut deliveries: Receiver<Delivery>, settled: Sender<Settled>) {
-        let mut exhausted = false;
+    /// Sends until both inputs end and everything under way has ended, or `drain` after their end: what
+    /// is then still in flight is cut off unsettled, and logged. Ends at once when nobody takes settled
+    /// records any more. Deliveries with a due time belong into `retries`, all others into `fresh`, so
+    /// that neither kind waits behind the other.
+    pub async fn run(
+        mut self,
+        mut fresh: Receiver<Delivery>,
+        mut retries: Receiver<Delivery>,
+        settled: Sender<Settled>,
+    ) {
         loop {
-            self.notice_end(deliveries.is_closed());
-            self.start_all(&settled);
-            if self.is_done(exhausted) {
+            self.notice_end(fresh.is_closed() && retries.is_closed());
+            self.hand_on(&settled);
+            self.traffic.look(Instant::now());
+            self.start_all();
+            self.hand_on(&settled);
+            if self.is_done() {
                 return;
             }
-            let (reads, moment) = (!exhausted && self.reads(), self.next_moment());
+            let (moment, stuck) = (self.next_moment(), self.is_stuck());
             tokio::select! {
-                delivery = deliveries.recv(), if reads => match delivery {
-                    Some(delivery) => self.offer(delivery),
-                    None => exhausted = true,
+                delivery = fresh.recv(), if self.reads(Kind::Fresh) => self.take_in(Kind::Fresh, delivery),
+                delivery = retries.recv(), if self.reads(Kind::Retry) => self.take_in(Kind::Retry, delivery),
+                (seat, made) = self.running.ended() => self.traffic.finish(&seat, made, Instant::now()),
+                permit = settled.reserve(), if stuck => if let Ok(permit) = permit
+                    && let Some(record) = self.traffic.settled().pop_front()
+                {
+                    permit.send(record);
                 },
-                lane = self.running.ended() => self.lanes.finish(&lane),
                 () = settled.closed() => return self.abort("Nobody takes settled records any more").await,
-                () = until(moment) => if let Input::Over { .. } = self.input {
+                () = until(moment) => if self.is_too_late() {
                     return self.abort("Requests were still unanswered after delivery.drain").await;
                 },
             }
+        }
+    }
+
+    /// Hands on what settled, as far as it is taken at once.
+    fn hand_on(&mut self, settled: &Sender<Settled>) {
+        let waiting = self.traffic.settled();
+        while let Some(record) = waiting.pop_front() {
+            // A closed channel ends the stage; the records' offsets are not committed then.
+            if let Err(TrySendError::Full(record) | TrySendError::Closed(record)) = settled.try_send(record) {
+                return waiting.push_front(record);
+            }
+        }
+    }
+
+    fn is_stuck(&mut self) -> bool {
+        !self.traffic.settled().is_empty()
+    }
+
+    fn take_in(&mut self, kind: Kind, delivery: Option<Delivery>) {
+        match delivery {
+            Some(delivery) => self.traffic.offer(delivery, Instant::now()),
+            None => self.exhausted[kind] = true,
         }
     }
 
@@ -132,7 +186,7 @@ impl Dispatcher {
             && now >= last_start
         {
             self.input = Input::Over { deadline };
-            let unsent = self.lanes.clear();
+            let unsent = self.traffic.clear();
             if unsent > 0 {
                 tracing::info!(
                     unsent,
@@ -142,49 +196,46 @@ impl Dispatcher {
         }
     }
 
-    fn is_done(&self, exhausted: bool) -> bool {
+    fn is_done(&mut self) -> bool {
         let over = matches!(self.input, Input::Over { .. });
-        self.running.len() == 0 && (over || (exhausted && self.lanes.waiting() == 0))
+        let exhausted = Kind::ALL.iter().all(|kind| self.exhausted[*kind]);
+        let nothing_left = over || (exhausted && self.traffic.waiting() == 0);
+        self.running.len() == 0 && nothing_left && !self.is_stuck()
     }
 
-    fn reads(&self) -> bool {
-        !matches!(self.input, Input::Over { .. }) && self.lanes.accepts()
+    fn is_too_late(&self) -> bool {
+        matches!(self.input, Input::Over { deadline } if Instant::now() >= deadline)
+    }
+
+    fn reads(&self, kind: Kind) -> bool {
+        !matches!(self.input, Input::Over { .. }) && !self.exhausted[kind] && self.traffic.accepts(kind)
     }
 
     /// When to look again even if nothing happens.
     fn next_moment(&self) -> Option<Instant> {
-        match self.input {
-            Input::Open if self.reads() => None,
+        let reads = Kind::ALL.iter().all(|kind| self.reads(*kind));
+        let end = match self.input {
+            Input::Open if reads => None,
             Input::Open => Some(Instant::now() + NOTICE),
             Input::Ending { last_start, .. } => Some(last_start),
             Input::Over { deadline } => Some(deadline),
-        }
-    }
-
-    fn offer(&mut self, delivery: Delivery) {
-        let webhook = &delivery.webhook;
-        let own = webhook.max_in_flight.and_then(|limit| usize::try_from(limit).ok());
-        let limit = own.unwrap_or(self.max_in_flight_per_webhook);
-        let kind = if delivery.due.is_some() {
-            Kind::Retry
-        } else {
-            Kind::Fresh
         };
-        self.lanes.offer(webhook.id.clone(), kind, limit, delivery);
+        [end, self.traffic.next_moment()].into_iter().flatten().min()
     }
 
-    fn start_all(&mut self, settled: &Sender<Settled>) {
-        while let Some((lane, delivery)) = self.lanes.start() {
+    fn start_all(&mut self) {
+        while let Some(departure) = self.traffic.start(Instant::now()) {
+            let delivery = departure.delivery;
             let target = self.targets.of(&delivery.webhook);
             let chance = Chance::roll(&mut self.random);
-            let attempt = settle(Arc::clone(&self.attempts), delivery, target, chance, settled.clone());
-            self.running.spawn(lane, attempt);
+            let attempt = attempt(Arc::clone(&self.attempts), delivery, target, chance);
+            self.running.spawn(departure.seat, attempt);
         }
     }
 
     async fn abort(&mut self, why: &'static str) {
         let cut_off = self.running.len();
-        let unsent = self.lanes.clear();
+        let unsent = self.traffic.clear();
         if cut_off > 0 {
             tracing::warn!(cut_off, unsent, why, "Requests were cut off; they may be sent again");
         }
@@ -192,19 +243,8 @@ impl Dispatcher {
     }
 }
 
-/// One attempt, from its start to the moment what it settled is accepted.
-async fn settle(
-    attempts: Arc<Attempts>,
-    delivery: Delivery,
-    target: Prepared,
-    chance: Chance,
-    settled: Sender<Settled>,
-) {
-    let (share, resolution) = attempts.make(delivery, &target, chance).await;
-    if let Some(record) = share.resolve(resolution) {
-        // A closed channel ends the dispatcher; the record's offset is not committed then.
-        let _ = settled.send(record).await;
-    }
+async fn attempt(attempts: Arc<Attempts>, delivery: Delivery, target: Prepared, chance: Chance) -> Made {
+    attempts.make(delivery, &target, chance).await
 }
 
 async fn until(moment: Option<Instant>) {

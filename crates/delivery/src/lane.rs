@@ -1,217 +1,264 @@
-//! Who is sent next. Every webhook has a lane with its own limit and queue; lanes with work take turns,
-//! so that none starves another. Pure: no clock, no task, no channel.
+//! One webhook's lane: what waits for it and how much of it is in flight.
+//!
+//! Fresh events and due retries have a queue each, and a share of the places in flight: while the other
+//! kind waits, neither takes more than half of them. A lane whose places are all taken and from which
+//! nothing has come back for long hangs.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::VecDeque;
+use std::ops::{Index, IndexMut};
+use std::time::Duration;
 
-/// How many full lanes may keep as much again aside before reading stops.
-const ASIDE: usize = 3;
-/// How many full queues may wait in all before reading stops.
-const WAITING: usize = 16;
+use tokio::time::Instant;
 
-/// The bounds of all lanes together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Items at once, of all lanes.
-    pub in_flight: usize,
-    /// A lane's queue. What comes on top of it is kept aside, and counts for `aside`.
-    pub queue: usize,
-    /// Items kept aside for full queues, of all lanes.
-    pub aside: usize,
-    /// Items waiting, of all lanes.
-    pub waiting: usize,
-}
-
-impl Limits {
-    /// The bounds that follow from the two settings.
-    #[must_use]
-    pub const fn new(in_flight: usize, queue: usize) -> Self {
-        Self {
-            in_flight,
-            queue,
-            aside: queue.saturating_mul(ASIDE),
-            waiting: queue.saturating_mul(WAITING),
-        }
-    }
-}
-
-/// Which of a lane's two queues an item joins. They take turns, so that a backlog of one kind does not
-/// starve the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What brings a delivery, and so which of a lane's queues it joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A first attempt.
+    /// A source record.
     Fresh,
-    /// A retry that is due.
+    /// A retry record that came due.
     Retry,
 }
 
-/// All lanes: `K` names a lane, `T` is what waits in it.
-#[derive(Debug)]
-pub struct Lanes<K, T> {
-    limits: Limits,
-    lanes: HashMap<K, Lane<T>>,
-    /// Every lane that has work and room, once each.
-    turns: VecDeque<K>,
-    in_flight: usize,
-    waiting: usize,
-    aside: usize,
-}
+impl Kind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Fresh, Self::Retry];
 
-impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
-    /// No lanes yet; one exists as long as something waits or is in flight in it.
+    /// The other one.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            lanes: HashMap::new(),
-            turns: VecDeque::new(),
-            in_flight: 0,
-            waiting: 0,
-            aside: 0,
-        }
-    }
-
-    /// Whether another item may be offered. Full queues stop the reading only once what is kept aside
-    /// for them has reached its bound; until then the other lanes get theirs.
-    #[must_use]
-    pub const fn accepts(&self) -> bool {
-        self.waiting < self.limits.waiting && self.aside < self.limits.aside
-    }
-
-    /// Puts an item into its lane; `limit` is how many of that lane may be in flight from now on.
-    pub fn offer(&mut self, key: K, kind: Kind, limit: usize, item: T) {
-        let queue = self.limits.queue;
-        let lane = self.lanes.entry(key.clone()).or_default();
-        self.aside -= lane.aside(queue);
-        lane.limit = limit.max(1);
-        lane.queue(kind).push_back(item);
-        self.aside += lane.aside(queue);
-        self.waiting += 1;
-        self.list(key);
-    }
-
-    /// The next item to start, unless everything is at its limit or nothing waits.
-    pub fn start(&mut self) -> Option<(K, T)> {
-        if self.in_flight >= self.limits.in_flight {
-            return None;
-        }
-        let queue = self.limits.queue;
-        // A lane's limit can shrink while it is listed, so a turn can be void.
-        while let Some(key) = self.turns.pop_front() {
-            let lane = self.lanes.get_mut(&key).expect("a listed lane has work");
-            lane.listed = false;
-            if !lane.is_ready() {
-                continue;
-            }
-            self.aside -= lane.aside(queue);
-            let item = lane.take().expect("a ready lane has work");
-            self.aside += lane.aside(queue);
-            self.waiting -= 1;
-            self.in_flight += 1;
-            self.list(key.clone());
-            return Some((key, item));
-        }
-        None
-    }
-
-    /// Notes that an item of this lane is no longer in flight.
-    pub fn finish(&mut self, key: &K) {
-        let lane = self.lanes.get_mut(key).expect("a lane with something in flight exists");
-        lane.in_flight -= 1;
-        self.in_flight -= 1;
-        if lane.in_flight == 0 && lane.waiting() == 0 {
-            self.lanes.remove(key);
-        } else {
-            self.list(key.clone());
-        }
-    }
-
-    /// Forgets what waits, and returns how much it was.
-    pub fn clear(&mut self) -> usize {
-        self.turns.clear();
-        self.aside = 0;
-        for lane in self.lanes.values_mut() {
-            lane.queues = Default::default();
-            lane.listed = false;
-        }
-        self.lanes.retain(|_, lane| lane.in_flight > 0);
-        std::mem::take(&mut self.waiting)
-    }
-
-    /// Items in flight.
-    #[must_use]
-    pub const fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// Items waiting.
-    #[must_use]
-    pub const fn waiting(&self) -> usize {
-        self.waiting
-    }
-
-    fn list(&mut self, key: K) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if lane.is_ready() && !lane.listed {
-            lane.listed = true;
-            self.turns.push_back(key);
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Fresh => Self::Retry,
+            Self::Retry => Self::Fresh,
         }
     }
 }
+
+/// One value for each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Both<T>([T; 2]);
+
+impl<T> Index<Kind> for Both<T> {
+    type Output = T;
+
+    fn index(&self, kind: Kind) -> &T {
+        &self.0[kind as usize]
+    }
+}
+
+impl<T> IndexMut<Kind> for Both<T> {
+    fn index_mut(&mut self, kind: Kind) -> &mut T {
+        &mut self.0[kind as usize]
+    }
+}
+
+impl<T> Both<T> {
+    /// For fresh events and for retries.
+    pub const fn of(fresh: T, retry: T) -> Self {
+        Self([fresh, retry])
+    }
+}
+
+impl Both<usize> {
+    /// Of both kinds together.
+    #[must_use]
+    pub const fn sum(&self) -> usize {
+        self.0[0] + self.0[1]
+    }
+}
+
+/// The places that one kind may take: all, or half, rounded up, while the other kind waits.
+#[must_use]
+pub const fn share(limit: usize, other_waits: bool) -> usize {
+    if other_waits { limit.div_ceil(2) } else { limit }
+}
+
+/// How busy a lane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// What waits.
+    pub waiting: Both<usize>,
+    /// How much is in flight.
+    pub in_flight: usize,
+    /// How much may be in flight.
+    pub limit: usize,
+    /// When something was last started or came back.
+    pub moved: Option<Instant>,
+}
+
+impl Load {
+    /// Whether another item would have to wait.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.in_flight >= self.limit && self.in_flight > 0 || self.waiting.sum() > 0
+    }
+
+    /// How many are started before one that is put at the end of a queue: all of that queue, and as many
+    /// of the other, for the kinds take turns.
+    #[must_use]
+    pub fn ahead(&self, kind: Kind) -> usize {
+        let own = self.waiting[kind];
+        own + self.waiting[kind.other()].min(own + 1)
+    }
+
+    /// Whether all places are taken and nothing has moved for `patience`.
+    #[must_use]
+    pub fn hangs(&self, now: Instant, patience: Duration) -> bool {
+        let still = |moved: Instant| now.saturating_duration_since(moved) >= patience;
+        self.in_flight > 0 && self.in_flight >= self.limit && self.moved.is_some_and(still)
+    }
+
+    /// How much of each queue can stay when `room` can stay of both.
+    #[must_use]
+    pub fn split(&self, room: usize) -> Both<usize> {
+        let keep = |kind: Kind| {
+            let rest = room.saturating_sub(self.waiting[kind.other()]);
+            self.waiting[kind].min(rest.max(room / 2))
+        };
+        Both(Kind::ALL.map(keep))
+    }
+}
+
+/// An item and since when it has been waiting.
+type Entry<T> = (Instant, T);
 
 #[derive(Debug)]
-struct Lane<T> {
-    /// Fresh items, retries.
-    queues: [VecDeque<T>; 2],
-    /// Which of them is served next.
-    turn: usize,
-    in_flight: usize,
-    limit: usize,
-    listed: bool,
-}
-
-impl<T> Default for Lane<T> {
-    fn default() -> Self {
-        Self {
-            queues: Default::default(),
-            turn: 0,
-            in_flight: 0,
-            limit: 1,
-            listed: false,
-        }
-    }
+pub(crate) struct Lane<T> {
+    queues: Both<VecDeque<Entry<T>>>,
+    flying: Both<usize>,
+    pub(crate) limit: usize,
+    moved: Instant,
+    /// Whether the lane stands in the row of a kind.
+    pub(crate) listed: Both<bool>,
 }
 
 impl<T> Lane<T> {
-    const fn queue(&mut self, kind: Kind) -> &mut VecDeque<T> {
-        match kind {
-            Kind::Fresh => &mut self.queues[0],
-            Kind::Retry => &mut self.queues[1],
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            queues: Both(Default::default()),
+            flying: Both::default(),
+            limit: 1,
+            moved: now,
+            listed: Both::default(),
         }
     }
 
-    fn waiting(&self) -> usize {
-        self.queues.iter().map(VecDeque::len).sum()
+    pub(crate) fn push(&mut self, kind: Kind, now: Instant, item: T) {
+        self.queues[kind].push_back((now, item));
     }
 
-    fn aside(&self, queue: usize) -> usize {
-        self.waiting().saturating_sub(queue)
+    pub(crate) fn waiting(&self, kind: Kind) -> usize {
+        self.queues[kind].len()
     }
 
-    fn is_ready(&self) -> bool {
-        self.in_flight < self.limit && self.waiting() > 0
+    /// Whether nothing is left that needs it.
+    pub(crate) fn is_over(&self) -> bool {
+        let idle = |kind: &Kind| self.queues[*kind].is_empty() && !self.listed[*kind];
+        self.flying.sum() == 0 && Kind::ALL.iter().all(idle)
     }
 
-    fn take(&mut self) -> Option<T> {
-        let turn = self.turn;
-        self.turn = 1 - turn;
-        let item = self.queues[turn]
-            .pop_front()
-            .or_else(|| self.queues[1 - turn].pop_front());
-        self.in_flight += usize::from(item.is_some());
-        item
+    pub(crate) fn has_flying(&self) -> bool {
+        self.flying.sum() > 0
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            waiting: Both(Kind::ALL.map(|kind| self.waiting(kind))),
+            in_flight: self.flying.sum(),
+            limit: self.limit,
+            moved: Some(self.moved),
+        }
+    }
+
+    /// Whether an item of this kind can be started as far as this lane goes.
+    pub(crate) fn is_ready(&self, kind: Kind) -> bool {
+        let other_waits = !self.queues[kind.other()].is_empty();
+        !self.queues[kind].is_empty()
+            && self.flying.sum() < self.limit
+            && self.flying[kind] < share(self.limit, other_waits)
+    }
+
+    pub(crate) fn take(&mut self, kind: Kind, now: Instant) -> Option<T> {
+        let (_, item) = self.queues[kind].pop_front()?;
+        self.flying[kind] += 1;
+        self.moved = now;
+        Some(item)
+    }
+
+    pub(crate) fn finish(&mut self, kind: Kind, now: Instant) {
+        self.flying[kind] -= 1;
+        self.moved = now;
+    }
+
+    /// Takes out of a queue what `pick` points at by place, time of arrival and item.
+    pub(crate) fn remove(&mut self, kind: Kind, mut pick: impl FnMut(usize, Instant, &T) -> bool) -> Vec<T> {
+        let (mut kept, mut removed) = (VecDeque::new(), Vec::new());
+        for (place, (since, item)) in self.queues[kind].drain(..).enumerate() {
+            if pick(place, since, &item) {
+                removed.push(item);
+            } else {
+                kept.push_back((since, item));
+            }
+        }
+        self.queues[kind] = kept;
+        removed
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            flying: self.flying,
+            limit: self.limit,
+            ..Self::new(self.moved)
+        };
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn load(fresh: usize, retries: usize) -> Load {
+        Load {
+            waiting: Both::of(fresh, retries),
+            in_flight: 4,
+            limit: 4,
+            moved: None,
+        }
+    }
+
+    #[test]
+    fn the_kinds_take_turns_so_only_as_many_of_the_other_go_first() {
+        assert_eq!(load(10, 0).ahead(Kind::Fresh), 10);
+        assert_eq!(load(10, 3).ahead(Kind::Fresh), 13);
+        assert_eq!(load(10, 1_000).ahead(Kind::Fresh), 21);
+        assert_eq!(load(1_000, 0).ahead(Kind::Retry), 1);
+    }
+
+    #[test]
+    fn a_lane_hangs_when_it_is_full_and_nothing_moves() {
+        let (start, patience) = (Instant::now(), Duration::from_secs(2));
+        let mut lane = Lane::new(start);
+        lane.push(Kind::Fresh, start, 'a');
+        assert_eq!(lane.take(Kind::Fresh, start), Some('a'));
+        let later = start + patience;
+        assert!(!lane.load().hangs(start, patience));
+        assert!(lane.load().hangs(later, patience));
+        lane.limit = 2;
+        assert!(!lane.load().hangs(later, patience));
+        lane.finish(Kind::Fresh, later);
+        assert!(!Load::default().hangs(later, patience) && !lane.load().is_busy());
+    }
+
+    proptest! {
+        #[test]
+        fn what_stays_fits_the_room_and_neither_kind_loses_its_half(
+            fresh in 0..100_usize, retries in 0..100_usize, room in 0..120_usize,
+        ) {
+            let keep = load(fresh, retries).split(room);
+            prop_assert!(keep.sum() <= room);
+            prop_assert!(keep[Kind::Fresh] >= fresh.min(room / 2) && keep[Kind::Retry] >= retries.min(room / 2));
+            prop_assert!(keep.sum() + 1 >= room.min(fresh + retries));
+        }
+    }
+}

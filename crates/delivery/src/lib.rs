@@ -2,29 +2,38 @@
 //!
 //! # Life of a delivery
 //!
-//! 1. The [`Dispatcher`] takes a delivery from its channel and puts it into its webhook's lane. Lanes
-//!    take turns, and no webhook has more requests in flight than it may.
+//! 1. The [`Dispatcher`] takes a delivery from one of its channels. One that could not be sent soon, because
+//!    its webhook's circuit is open or its lane too slow for it, is parked: that is no attempt. Any other
+//!    waits in its webhook's lane. Lanes take turns, and so do fresh events and retries.
 //! 2. When its turn comes, an attempt begins: a task of its own, with the webhook's prepared target
 //!    (judged URL, credentials, signing key, connections).
 //! 3. The client resolves the name, checks every address, dials one that was checked, sends, and reads
 //!    what comes within one deadline and fixed bounds. What it met is a [`reply::Reply`].
 //! 4. The reply is judged: delivered, to be tried again, given up. A retry gets its due time from the
 //!    schedule and is parked.
-//! 5. The outcome, and the parked successor or the dead letter, resolve the delivery's share. The last
-//!    share of a record yields what the committer takes, and frees the attempt's place once it is taken.
+//! 5. What it tells of the endpoint is taken into the webhook's standing: circuits open and close, a webhook
+//!    that is gone or fails for days is disabled.
+//! 6. The outcome, and the parked successor or the dead letter, resolve the delivery's share. The last
+//!    share of a record yields what the committer takes. While it takes nothing, nothing is sent.
 //!
 //! Reading order: `config`, `reply`, `verdict`, `schedule`, `headers`, `signature`, `endpoint`,
-//! `address`, `client`, `target`, `attempt`, `lane`, `dispatcher`.
+//! `address`, `client`, `target`, `attempt`, `lane`, `lanes`, `circuit`, `bucket`, `pace`, `parking`,
+//! `standing`, `traffic`, `dispatcher`.
 
 mod causes;
 mod connector;
+mod notices;
 mod resolver;
 mod running;
 mod scrub;
+mod standing;
 mod targets;
+mod traffic;
 
 pub mod address;
 pub mod attempt;
+pub mod bucket;
+pub mod circuit;
 pub mod client;
 pub mod config;
 pub mod dispatcher;
@@ -32,7 +41,10 @@ pub mod egress;
 pub mod endpoint;
 pub mod headers;
 pub mod lane;
+pub mod lanes;
 pub mod metrics;
+pub mod pace;
+pub mod parking;
 pub mod reply;
 pub mod response;
 pub mod retry_after;

@@ -1,11 +1,14 @@
 //! The series of the sending half. Labels can only hold words of closed enums, and every combination
 //! that can occur is there from the start: an alert on a missing series means something.
 
+mod series;
+
 use std::time::Duration;
 
-use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause};
+use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause, WebhookId};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
+use self::series::WebhookSeries;
 use crate::address::Blocked;
 use crate::egress;
 use crate::reply::Reply;
@@ -33,15 +36,18 @@ pub struct Metrics {
     retry_skew: Histogram,
     in_flight: IntGauge,
     parked: IntCounterVec,
+    circuits_open: IntGauge,
+    by_webhook: WebhookSeries,
     egress: egress::Metrics,
 }
 
 impl Metrics {
-    /// Registers the series, the egress guard's among them.
+    /// Registers the series, the egress guard's among them. Not more than `max_webhook_series` webhooks
+    /// get series of their own.
     ///
     /// # Errors
     /// When one of them is registered already.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn register(registry: &Registry, max_webhook_series: usize) -> prometheus::Result<Self> {
         let metrics = Self {
             deliveries: counters(
                 "deliveries_total",
@@ -69,6 +75,8 @@ impl Metrics {
                 "Deliveries put into a retry topic, by cause",
                 &["cause"],
             )?,
+            circuits_open: IntGauge::new("postrider_circuits_open", "Webhooks whose circuit is open")?,
+            by_webhook: WebhookSeries::register(registry, max_webhook_series)?,
             egress: egress::Metrics::register(registry)?,
         };
         metrics.create_series();
@@ -83,8 +91,10 @@ impl Metrics {
         for histograms in [&self.attempt_duration, &self.event_to_delivery] {
             registry.register(Box::new(histograms.clone()))?;
         }
-        registry.register(Box::new(self.retry_skew.clone()))?;
-        registry.register(Box::new(self.in_flight.clone()))
+        for gauge in [&self.in_flight, &self.circuits_open] {
+            registry.register(Box::new(gauge.clone()))?;
+        }
+        registry.register(Box::new(self.retry_skew.clone()))
     }
 
     fn create_series(&self) {
@@ -127,8 +137,10 @@ impl Metrics {
     }
 
     /// Counts an attempt by what it met, and how long it took.
-    pub fn attempted(&self, event: EventType, reply: &Reply, spent: Duration) {
-        self.attempts.with_label_values(&[event.as_str(), label(reply)]).inc();
+    pub fn attempted(&self, event: EventType, webhook: &WebhookId, reply: &Reply, spent: Duration) {
+        let outcome = label(reply);
+        self.attempts.with_label_values(&[event.as_str(), outcome]).inc();
+        self.by_webhook.attempted(webhook, outcome);
         self.attempt_duration
             .with_label_values(&[event.as_str()])
             .observe(spent.as_secs_f64());
@@ -149,6 +161,11 @@ impl Metrics {
     /// Counts a delivery that was parked.
     pub fn parked(&self, cause: ParkCause) {
         self.parked.with_label_values(&[cause.as_str()]).inc();
+    }
+
+    /// Notes that a circuit was open or closed, and what it is now.
+    pub(crate) fn circuit(&self, was_open: bool, is_open: bool) {
+        self.circuits_open.add(i64::from(is_open) - i64::from(was_open));
     }
 
     /// Counts a URL the egress guard refused before anything was dialled.
@@ -215,6 +232,10 @@ mod tests {
         TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
     }
 
+    fn webhook(id: &str) -> WebhookId {
+        WebhookId::new(id).unwrap()
+    }
+
     fn answered(status: u16) -> Reply {
         Reply::Answered(Answer {
             status,
@@ -230,7 +251,7 @@ mod tests {
     #[test]
     fn every_closed_combination_starts_at_zero() {
         let registry = Registry::new();
-        Metrics::register(&registry).unwrap();
+        Metrics::register(&registry, 2).unwrap();
         let text = text(&registry);
         for line in [
             r#"postrider_deliveries_total{event="order_error",result="skipped"} 0"#,
@@ -242,16 +263,17 @@ mod tests {
             "postrider_in_flight 0",
             r#"postrider_parked_total{cause="circuit_open"} 0"#,
             r#"postrider_blocked_total{reason="loopback"} 0"#,
+            "postrider_circuits_open 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert!(Metrics::register(&registry).is_err());
+        assert!(Metrics::register(&registry, 2).is_err());
     }
 
     #[test]
     fn an_attempt_is_counted_by_its_class_or_error() {
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry).unwrap();
+        let metrics = Metrics::register(&registry, 2).unwrap();
         let before = metrics.attempts.with_label_values(&["order_error", "2xx"]).get();
         assert_eq!(before, 0);
         let timeout = Reply::Failed(Failure {
@@ -266,15 +288,35 @@ mod tests {
             (answered(101), "bad_response"),
             (timeout, "timeout"),
         ] {
-            metrics.attempted(EventType::OrderError, &reply, Duration::from_millis(7));
+            metrics.attempted(
+                EventType::OrderError,
+                &webhook("wh_1"),
+                &reply,
+                Duration::from_millis(7),
+            );
             let count = metrics.attempts.with_label_values(&["order_error", outcome]).get();
             assert_eq!(count, 1, "{outcome}");
         }
     }
 
     #[test]
+    fn webhooks_beyond_the_cap_are_counted_together() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry, 2).unwrap();
+        for id in ["a", "b", "c", "a", "d"] {
+            metrics.attempted(EventType::OrderError, &webhook(id), &answered(503), Duration::ZERO);
+        }
+        let text = text(&registry);
+        for (id, count) in [("a", 2), ("b", 1), ("other", 2)] {
+            let line = format!(r#"postrider_webhook_attempts_total{{outcome="5xx",webhook="{id}"}} {count}"#);
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains(r#"webhook="c""#));
+    }
+
+    #[test]
     fn only_ended_deliveries_are_counted_as_such() {
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let metrics = Metrics::register(&Registry::new(), 2).unwrap();
         metrics.ended(EventType::OrderError, OutcomeResult::Retrying);
         metrics.ended(EventType::OrderError, OutcomeResult::Failed);
         let count = |result| metrics.deliveries().with_label_values(&["order_error", result]).get();
@@ -283,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_request_is_in_flight_until_its_guard_is_dropped() {
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let metrics = Metrics::register(&Registry::new(), 2).unwrap();
         let (one, two) = (metrics.in_flight(), metrics.in_flight());
         assert_eq!(metrics.in_flight.get(), 2);
         drop((one, two));

@@ -1,36 +1,38 @@
-//! The attempts under way: one task each, and which lane each came from, so that a task that panics
-//! gives its place back too.
+//! The attempts under way: one task each, and which place each takes, so that a task that panics gives
+//! its place back too.
 
 use std::collections::HashMap;
 use std::future::Future;
 
-use postrider_types::WebhookId;
 use tokio::task::{Id, JoinError, JoinSet};
 
-/// The tasks, and the lane of each.
+use crate::attempt::Made;
+use crate::traffic::Seat;
+
+/// The tasks, and the place of each.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
-    tasks: JoinSet<()>,
-    lanes: HashMap<Id, WebhookId>,
+    tasks: JoinSet<Made>,
+    seats: HashMap<Id, Seat>,
 }
 
 impl Running {
-    /// Starts a task for a lane.
-    pub(crate) fn spawn(&mut self, lane: WebhookId, task: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task on a place.
+    pub(crate) fn spawn(&mut self, seat: Seat, task: impl Future<Output = Made> + Send + 'static) {
         let id = self.tasks.spawn(task).id();
-        self.lanes.insert(id, lane);
+        self.seats.insert(id, seat);
     }
 
-    /// Waits for a task to end, and tells its lane. Pends while there is none.
-    pub(crate) async fn ended(&mut self) -> WebhookId {
-        let id = match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => id,
-            Some(Err(error)) => failed(&error),
+    /// Waits for a task to end, and tells its place and what it made, if it came to that. Pends while
+    /// there is none.
+    pub(crate) async fn ended(&mut self) -> (Seat, Option<Made>) {
+        let (id, made) = match self.tasks.join_next_with_id().await {
+            Some(Ok((id, made))) => (id, Some(made)),
+            Some(Err(error)) => (failed(&error), None),
             None => return std::future::pending().await,
         };
-        self.lanes
-            .remove(&id)
-            .expect("every task was noted when it was started")
+        let seat = self.seats.remove(&id);
+        (seat.expect("every task was noted when it was started"), made)
     }
 
     /// How many there are.
@@ -41,7 +43,7 @@ impl Running {
     /// Cuts all of them short and waits until they are gone.
     pub(crate) async fn abort(&mut self) {
         self.tasks.shutdown().await;
-        self.lanes.clear();
+        self.seats.clear();
     }
 }
 
@@ -55,31 +57,39 @@ fn failed(error: &JoinError) -> Id {
 
 #[cfg(test)]
 mod tests {
+    use postrider_types::WebhookId;
+
     use super::*;
+    use crate::lane::Kind;
+
+    fn seat() -> Seat {
+        Seat {
+            webhook: WebhookId::new("wh_1").unwrap(),
+            kind: Kind::Fresh,
+            probe: None,
+        }
+    }
 
     #[tokio::test]
     async fn a_task_that_panics_gives_its_place_back() {
-        let lane = WebhookId::new("wh_1").unwrap();
         let mut running = Running::default();
-        running.spawn(lane.clone(), async { panic!("on purpose") });
-        assert_eq!(running.ended().await, lane);
-        assert_eq!((running.len(), running.lanes.len()), (0, 0));
+        running.spawn(seat(), async { panic!("on purpose") });
+        let (place, made) = running.ended().await;
+        assert!(place == seat() && made.is_none());
+        assert_eq!((running.len(), running.seats.len()), (0, 0));
     }
 
     #[tokio::test]
     async fn a_task_that_is_aborted_drops_what_it_held() {
         let (held, mut dropped) = tokio::sync::oneshot::channel::<()>();
         let mut running = Running::default();
-        running.spawn(WebhookId::new("wh_1").unwrap(), async move {
+        running.spawn(seat(), async move {
             let _held = held;
             std::future::pending().await
         });
         running.abort().await;
-        assert!(
-            dropped
-                .try_recv()
-                .is_err_and(|error| error == tokio::sync::oneshot::error::TryRecvError::Closed)
-        );
+        let closed = dropped.try_recv().unwrap_err();
+        assert_eq!(closed, tokio::sync::oneshot::error::TryRecvError::Closed);
         assert_eq!(running.len(), 0);
     }
 }

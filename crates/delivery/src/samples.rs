@@ -177,13 +177,18 @@ pub(crate) struct Gate(Arc<Semaphore>);
 impl Gate {
     /// A closed gate, and a receiver that answers 200 to each request it lets through.
     pub(crate) async fn receiver() -> (Self, Receiver) {
+        Self::receiver_with(200).await
+    }
+
+    /// As [`Gate::receiver`], with another status.
+    pub(crate) async fn receiver_with(status: u16) -> (Self, Receiver) {
         let gate = Self(Arc::new(Semaphore::new(0)));
         let passing = Arc::clone(&gate.0);
         let receiver = Receiver::start(move |_, _| {
             let passing = Arc::clone(&passing);
             async move {
                 passing.acquire().await.unwrap().forget();
-                answer(200, "")
+                answer(status, "")
             }
         });
         (gate, receiver.await)

@@ -94,7 +94,7 @@ mod tests {
     use crate::samples;
 
     fn targets(generation: usize) -> Targets {
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let metrics = Metrics::register(&Registry::new(), 200).unwrap();
         let policy = samples::policy();
         let clients = samples::clients(&policy, &metrics);
         Targets {

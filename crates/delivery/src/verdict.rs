@@ -24,6 +24,39 @@ pub enum Verdict {
     },
 }
 
+/// What a reply tells of the endpoint, whatever becomes of the delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// It takes deliveries.
+    Well,
+    /// It does not.
+    Failing,
+    /// It asks never to be called again.
+    Gone,
+    /// It was not asked: its address, its URL or its credentials cannot be used. It fails, but leaving it
+    /// alone for a while would spare nobody.
+    Unusable,
+    /// Nothing: the trouble was on our side of it.
+    Unknown,
+}
+
+/// What a reply tells of the endpoint.
+#[must_use]
+pub const fn find(reply: &Reply) -> Finding {
+    match reply {
+        Reply::Answered(answer) => match answer.status {
+            200..=299 => Finding::Well,
+            410 => Finding::Gone,
+            _ => Finding::Failing,
+        },
+        Reply::Failed(failure) => match failure.kind {
+            ErrorKind::BlockedAddress | ErrorKind::BadUrl | ErrorKind::Cancelled => Finding::Unusable,
+            ErrorKind::ProxyFailed => Finding::Unknown,
+            _ => Finding::Failing,
+        },
+    }
+}
+
 /// What the verdict depends on besides the reply.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
@@ -137,6 +170,24 @@ mod tests {
                 _ => Verdict::Retry { after: None },
             };
             assert_eq!(first(&failure(kind)), verdict, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_endpoint_did_itself_is_held_against_it() {
+        for (reply, finding) in [
+            (answer(204, None), Finding::Well),
+            (answer(302, None), Finding::Failing),
+            (answer(410, None), Finding::Gone),
+            (answer(500, None), Finding::Failing),
+            (failure(ErrorKind::Timeout), Finding::Failing),
+            (failure(ErrorKind::Dns), Finding::Failing),
+            (failure(ErrorKind::BlockedAddress), Finding::Unusable),
+            (failure(ErrorKind::BadUrl), Finding::Unusable),
+            (failure(ErrorKind::Cancelled), Finding::Unusable),
+            (failure(ErrorKind::ProxyFailed), Finding::Unknown),
+        ] {
+            assert_eq!(find(&reply), finding, "{reply:?}");
         }
     }
 

@@ -5,6 +5,8 @@
 //!     └───────────────────── dead letters, hops ──────────────────settled──┘
 //! ```
 //!
+//! First attempts and due retries go to the dispatcher by channels of their own.
+//!
 //! Only the consumer hears `stop`. It closes its end of the channels, and each later stage ends when its
 //! input does, so the pipeline drains front to back by itself. The consumer stays a member of the group
 //! until the committer has committed the last of it. A stage that ends on its own is a fault: it stops
@@ -18,6 +20,7 @@ mod tables;
 pub(crate) mod thread;
 mod watchdog;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +40,8 @@ use postrider_kafka::pending::OwnCounts;
 use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
 use postrider_routing::{Router, SharedTable};
-use postrider_types::Clock;
 use postrider_types::outcome::Issuer;
+use postrider_types::{Clock, Timestamp, WebhookId};
 use postrider_webhooks::Directory;
 use prometheus::Registry;
 use rand::SeedableRng;
@@ -57,7 +60,7 @@ pub(crate) use reload::Reload;
 
 /// Events between the poll thread and routing.
 const ARRIVALS: usize = 1_024;
-/// Deliveries between routing and their lanes, where they queue.
+/// Deliveries of each kind between routing and their lanes, where they queue.
 const DELIVERIES: usize = 256;
 /// Settled records that wait for a transaction. When it is full nothing more is sent.
 const SETTLED: usize = 10_000;
@@ -93,6 +96,8 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
         started,
     } = surroundings;
     let (registry, health) = (Registry::new(), Health::new());
+    // Before anybody can ask: without conditions it would be ready.
+    let conditions = probes::Conditions::new(&health);
     let server = Server::bind(&config.admin, health.clone(), registry.clone()).await?;
     let address = server.address();
     info!(%address, version = telemetry::VERSION, instance = config.instance_id, "Starting");
@@ -103,7 +108,7 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
     }
     let serving = CancellationToken::new();
     let served = tokio::spawn(server.run(serving.clone()));
-    let ended = core.deliver(reload, signals.reload, survey).await;
+    let ended = core.deliver(conditions, reload, signals.reload, survey).await;
     serving.cancel();
     served.await.context("the admin server panicked")?;
     info!("Stopped");
@@ -137,9 +142,9 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn register(registry: &Registry) -> prometheus::Result<Self> {
+    fn register(registry: &Registry, max_webhook_series: usize) -> prometheus::Result<Self> {
         telemetry::register(registry)?;
-        let delivery = postrider_delivery::Metrics::register(registry)?;
+        let delivery = postrider_delivery::Metrics::register(registry, max_webhook_series)?;
         Ok(Self {
             consumer: postrider_consumer::Metrics::register(registry)?,
             routing: postrider_routing::Metrics::register(registry, delivery.deliveries())?,
@@ -159,7 +164,7 @@ impl Core {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             admin,
-            metrics: Metrics::register(&registry)?,
+            metrics: Metrics::register(&registry, config.telemetry.max_webhook_series)?,
             connection: Connection::new(config.kafka.clone(), &config.instance_id),
             config,
             registry,
@@ -176,11 +181,11 @@ impl Core {
     /// Waits for Kafka, takes this instance's place, and delivers until stopped.
     async fn deliver(
         self,
+        conditions: probes::Conditions,
         reload: Reload,
         reloads: watch::Receiver<u64>,
         survey: Option<Survey>,
     ) -> anyhow::Result<()> {
-        let conditions = probes::Conditions::new(&self.health);
         let directory = Directory::new(self.config.routing.webhooks.clone()).map_err(under("routing.webhooks"))?;
         let directory = Arc::new(directory);
         let survey = match survey {
@@ -196,6 +201,7 @@ impl Core {
         };
         self.reachability.note(true);
         let retired = self.config.layout().retired(survey.partitions.keys());
+        let largest_parked = survey.limits.retry;
         let Some(committer) = self.open_committer(survey).await? else {
             return Ok(());
         };
@@ -205,6 +211,7 @@ impl Core {
         conditions.webhooks_loaded();
         let own = OwnCounts::new(tables.pending().of_instance(&self.config.instance_id));
         let committer = committer.counting_from(own);
+        let dispatcher = self.dispatcher(largest_parked, tables.pending().failing())?;
         let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
         tables.follow(Arc::clone(&directory), gauges, &self.stop)?;
         let (joined, is_joined) = watch::channel(false);
@@ -222,7 +229,9 @@ impl Core {
             watchdog::watch(committer.pulse()),
         ];
         let consumer = Consumer::new(setup)?;
-        let ended = self.run_stages(directory.table(), consumer, committer).await;
+        let ended = self
+            .run_stages(directory.table(), consumer, dispatcher, committer)
+            .await;
         watching.iter().for_each(JoinHandle::abort);
         ended
     }
@@ -306,7 +315,11 @@ impl Core {
         )
     }
 
-    fn dispatcher(&self) -> anyhow::Result<Dispatcher> {
+    fn dispatcher(
+        &self,
+        largest_parked: usize,
+        failing_since: HashMap<WebhookId, Timestamp>,
+    ) -> anyhow::Result<Dispatcher> {
         let policy = Policy::from_config(&self.config.egress).map_err(under("egress"))?;
         let policy = Arc::new(policy.with_own_listeners(vec![self.admin]));
         let tls = postrider_delivery::tls::client_config(self.config.egress.ca_file.as_deref())?;
@@ -319,6 +332,8 @@ impl Core {
             policy,
             metrics,
             random: StdRng::from_rng(&mut rand::rng()),
+            failing_since,
+            largest_parked,
         };
         Ok(Dispatcher::new(&self.config.delivery, parts).map_err(under("delivery"))?)
     }
@@ -330,12 +345,19 @@ impl Core {
         }
     }
 
-    async fn run_stages(self, table: SharedTable, consumer: Consumer, committer: Committer) -> anyhow::Result<()> {
+    async fn run_stages(
+        self,
+        table: SharedTable,
+        consumer: Consumer,
+        dispatcher: Dispatcher,
+        committer: Committer,
+    ) -> anyhow::Result<()> {
         let (arrivals_in, arrivals_out) = mpsc::channel(ARRIVALS);
-        let (deliveries_in, deliveries_out) = mpsc::channel(DELIVERIES);
+        let (fresh, fresh_out) = mpsc::channel(DELIVERIES);
+        let (retries, retries_out) = mpsc::channel(DELIVERIES);
         let (settled_in, settled_out) = mpsc::channel(SETTLED);
         let router = self.router(table);
-        let dispatcher = self.dispatcher()?;
+        let deliveries = postrider_routing::Outlets { fresh, retries };
         let membership = consumer.membership();
         let outlets = Outlets {
             arrivals: arrivals_in,
@@ -344,8 +366,8 @@ impl Core {
         let flush = self.flush.clone();
         let mut stages = ending::Stages::new(self.stop.clone());
         stages.thread("consumer", move || consumer.run(outlets))?;
-        stages.task("router", router.run(arrivals_out, deliveries_in, settled_in.clone()));
-        stages.task("dispatcher", dispatcher.run(deliveries_out, settled_in));
+        stages.task("router", router.run(arrivals_out, deliveries, settled_in.clone()));
+        stages.task("dispatcher", dispatcher.run(fresh_out, retries_out, settled_in));
         let committed = self.committed.clone();
         stages.thread("committer", move || {
             let _fires = committed.drop_guard();

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use postrider_types::outcome::ResponseFacts;
 use postrider_types::webhook::{BasicAuth, CustomHeader, Signing};
-use postrider_types::{ErrorKind, EventType, Losses, Secret, Settled};
+use postrider_types::{ErrorKind, EventType, Losses, NoticeKind, Outcome, Secret, Settled};
 use prometheus::Registry;
 use proptest::prelude::*;
 
@@ -12,6 +12,8 @@ use crate::reply::{Answer, Failure};
 use crate::samples::{self, Receiver, answer};
 
 const NOW: Timestamp = Timestamp::from_millis(1_763_805_700_000);
+/// Kafka's own limit.
+const LARGEST: usize = 1_048_588;
 const CHANCE: Chance = Chance {
     jitter: 0.5,
     trace: 7,
@@ -31,9 +33,9 @@ fn counted_attempts(retry: RetryConfig, registry: &Registry) -> Attempts {
         instance: "postrider-0".into(),
         max_retries: config.retry.max_retries,
     };
-    let schedule = Schedule::new(&config.retry).unwrap();
-    let metrics = Metrics::register(registry).unwrap();
-    Attempts::new(&config, schedule, issuer, Clock::starting_at(NOW), metrics)
+    let schedule = Arc::new(Schedule::new(&config.retry).unwrap());
+    let metrics = Metrics::register(registry, 200).unwrap();
+    Attempts::new(&config, schedule, issuer, Clock::starting_at(NOW), metrics, LARGEST)
 }
 
 fn owed(webhook: Webhook, made: u32) -> Owed {
@@ -146,6 +148,15 @@ fn the_last_attempt_leaves_a_dead_letter_with_the_event_unchanged() {
     assert_eq!((outcome.result, outcome.attempt), (OutcomeResult::Failed, 11));
     assert_eq!((outcome.status_code, outcome.next_attempt_at), (Some(599), None));
     assert_eq!(outcome.error.unwrap().kind, ErrorKind::Dns);
+    let notice = &resolution.notices[0];
+    assert_eq!(
+        (notice.notice, &notice.message, &notice.delivery_id),
+        (
+            NoticeKind::DeliveryExhausted,
+            &letter.message,
+            &Some(outcome.delivery_id)
+        )
+    );
     assert_eq!(letter.reason, DeadLetterReason::Exhausted);
     assert_eq!(letter.value.as_deref(), Some(samples::BODY));
     let delivery = letter.delivery.unwrap();
@@ -154,6 +165,28 @@ fn the_last_attempt_leaves_a_dead_letter_with_the_event_unchanged() {
         letter.message,
         "All 11 attempts failed; the last one met: The endpoint did not do it"
     );
+}
+
+#[test]
+fn what_is_too_large_to_be_parked_has_one_attempt_and_says_why() {
+    let mut event = samples::event(5);
+    event.headers = vec![postrider_types::Header {
+        name: "padding".into(),
+        value: Some(vec![b'x'; LARGEST - 16 * 1024 - event.body.len() - 8 - 7].into()),
+    }];
+    let mut owed = owed(plain(), 0);
+    for (bytes, parked) in [(0, true), (1, false)] {
+        event.body = [samples::BODY, &b" ".repeat(bytes)].concat().into();
+        owed.event = Arc::new(event.clone());
+        let resolution = conclude(&attempts(RetryConfig::default()), &owed, answered(503, None));
+        assert_eq!(resolution.parked.is_some(), parked);
+        let expected = "Attempt 1 failed, and the event is too large for another: with its headers it exceeds the \
+                        max.message.bytes of the retry topics; it met: 503 Service Unavailable";
+        let letter = resolution.dead_letter;
+        assert_eq!(letter.is_none(), parked);
+        assert!(letter.is_none_or(|letter| letter.reason == DeadLetterReason::Exhausted && letter.message == expected));
+        assert_eq!(resolution.notices.len(), usize::from(!parked));
+    }
 }
 
 #[test]
@@ -213,8 +246,8 @@ async fn make(attempts: &Attempts, webhook: Webhook) -> (Settled, Losses) {
     let target = Target::prepare(&webhook, &policy, &samples::clients(&policy, &attempts.metrics));
     let losses = Losses::default();
     let delivery = samples::delivery(&Arc::new(webhook), 5, &losses);
-    let (share, resolution) = attempts.make(delivery, &target, CHANCE).await;
-    (share.resolve(resolution).unwrap(), losses)
+    let made = attempts.make(delivery, &target, CHANCE).await;
+    (made.share.resolve(made.resolution).unwrap(), losses)
 }
 
 fn only(settled: Settled) -> Outcome {
@@ -353,9 +386,9 @@ async fn a_delivery_keeps_the_trace_it_came_with() {
     let mut delivery = samples::delivery(&webhook, 5, &Losses::default());
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     delivery.progress.trace = Some(trace.parse().unwrap());
-    let (share, resolution) = attempts.make(delivery, &target, CHANCE).await;
+    let made = attempts.make(delivery, &target, CHANCE).await;
     assert_eq!(receiver.requests()[0].headers["traceparent"], trace);
-    let outcome = only(share.resolve(resolution).unwrap());
+    let outcome = only(made.share.resolve(made.resolution).unwrap());
     assert_eq!(outcome.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
 }
 

@@ -1,0 +1,137 @@
+//! How fast a lane moves, learned from the requests that ended. Pure: times are arguments.
+//!
+//! A lane with `limit` requests at once and a mean time `t` for each moves `limit / t` a second. The mean
+//! is taken over windows of one round of requests, and the better of the last two windows counts: the
+//! first round after a pause pays for connections, which says nothing of the next. A lane that has not
+//! been through two windows has no estimate.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How many times a request waits for its turn on this machine, about: the attempt's task and the
+/// connection's, at the start, at the head and at the body.
+const TURNS: u32 = 8;
+/// Bounds of a window, in requests.
+const WINDOW: std::ops::RangeInclusive<usize> = 4..=64;
+
+/// Measures how long a ready task waits for its turn now, and estimates from it how much of a request's
+/// time is spent waiting on this machine. Without this a busy instance would take every endpoint for slow.
+pub(crate) async fn own_share() -> Duration {
+    let ready = Instant::now();
+    tokio::task::yield_now().await;
+    ready.elapsed() * TURNS
+}
+
+/// What is known of one lane's pace.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pace {
+    count: usize,
+    sum: Duration,
+    last: Option<Duration>,
+    before: Option<Duration>,
+}
+
+impl Pace {
+    /// Notes how long a request took of a lane that has `limit` at once.
+    pub fn observe(&mut self, spent: Duration, limit: usize) {
+        self.count += 1;
+        self.sum += spent;
+        if self.count >= limit.clamp(*WINDOW.start(), *WINDOW.end()) {
+            let mean = self.sum / u32::try_from(self.count).unwrap_or(u32::MAX);
+            *self = Self {
+                before: self.last,
+                last: Some(mean),
+                ..Self::default()
+            };
+        }
+    }
+
+    /// How many requests the lane gets through within `wait`; `None` without an estimate.
+    #[must_use]
+    pub fn capacity(&self, limit: usize, wait: Duration) -> Option<f64> {
+        let each = self.last?.min(self.before?);
+        let limit = limit as f64;
+        // Without a wait of its own an endpoint is as fast as anyone can ask.
+        Some(limit * wait.as_secs_f64() / each.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(2);
+
+    fn observed(times: &[(u64, usize)], limit: usize) -> Pace {
+        let mut pace = Pace::default();
+        for (millis, count) in times {
+            for _ in 0..*count {
+                pace.observe(Duration::from_millis(*millis), limit);
+            }
+        }
+        pace
+    }
+
+    #[test]
+    fn fifty_milliseconds_with_thirty_two_at_once_are_1280_in_two_seconds() {
+        let capacity = observed(&[(50, 64)], 32).capacity(32, WAIT).unwrap();
+        assert!((capacity - 1_280.0).abs() < 1e-6, "{capacity}");
+    }
+
+    #[test]
+    fn without_two_windows_there_is_no_estimate() {
+        assert_eq!(observed(&[(50, 63)], 32).capacity(32, WAIT), None);
+        assert_eq!(observed(&[(50, 7)], 1).capacity(1, WAIT), None);
+        assert!(observed(&[(50, 8)], 1).capacity(1, WAIT).is_some());
+    }
+
+    #[test]
+    fn a_round_that_had_to_connect_does_not_make_a_lane_slow() {
+        let swift = observed(&[(20, 64)], 32).capacity(32, WAIT);
+        for times in [[(400, 32), (20, 32)], [(20, 32), (400, 32)]] {
+            assert_eq!(observed(&times, 32).capacity(32, WAIT), swift);
+        }
+        let slow = observed(&[(20, 64), (400, 64)], 32).capacity(32, WAIT).unwrap();
+        assert!((slow - 160.0).abs() < 1e-6, "{slow}");
+    }
+
+    #[test]
+    fn what_took_no_time_of_the_endpoints_has_room_for_everything() {
+        assert_eq!(observed(&[(0, 64)], 32).capacity(32, WAIT), Some(f64::INFINITY));
+    }
+
+    #[tokio::test]
+    async fn a_busy_machine_takes_the_blame_for_its_share() {
+        const EACH: Duration = Duration::from_millis(2);
+        for _ in 0..10 {
+            tokio::spawn(async {
+                let until = Instant::now() + EACH;
+                while Instant::now() < until {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        assert!(own_share().await >= EACH * 10 * TURNS);
+    }
+
+    proptest! {
+        #[test]
+        fn the_estimate_lies_between_what_the_slowest_and_the_fastest_would_give(
+            millis in prop::collection::vec(1..5_000_u64, 64..300),
+            limit in 1..100_usize,
+        ) {
+            let mut pace = Pace::default();
+            for one in &millis {
+                pace.observe(Duration::from_millis(*one), limit);
+            }
+            let alone = |each: u64| observed(&[(each, 128)], limit).capacity(limit, WAIT).unwrap();
+            if let Some(capacity) = pace.capacity(limit, WAIT) {
+                let (fastest, slowest) = (millis.iter().min().unwrap(), millis.iter().max().unwrap());
+                prop_assert!(capacity <= alone(*fastest) * 1.000_001 && capacity >= alone(*slowest) * 0.999_999);
+            }
+        }
+    }
+}

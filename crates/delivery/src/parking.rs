@@ -1,0 +1,113 @@
+//! What becomes of deliveries that are not attempted now: they are parked, which is no attempt, or
+//! skipped for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_types::delivery::{Progress, Waiting};
+use postrider_types::outcome::{Ending, Issuer, OutcomeError};
+use postrider_types::{Clock, Delivery, ErrorKind, Event, ParkCause, Parked, Resolution, Share};
+
+use crate::metrics::Metrics;
+use crate::schedule::Schedule;
+use crate::standing::Disabled;
+
+/// What a retry record takes beside the event's own bytes.
+const ROOM: usize = 16 * 1024;
+
+/// Whether an event's retry record would fit into a record of `largest` bytes.
+#[must_use]
+pub fn fits(event: &Event, largest: usize) -> bool {
+    let header = |header: &postrider_types::Header| header.name.len() + header.value.as_ref().map_or(0, |v| v.len());
+    let headers: usize = event.headers.iter().map(header).sum();
+    let key = event.key.as_ref().map_or(0, |key| key.len());
+    event.body.len() + key + headers + ROOM <= largest
+}
+
+/// Resolves deliveries without a request.
+#[derive(Debug)]
+pub(crate) struct Parking {
+    schedule: Arc<Schedule>,
+    issuer: Issuer,
+    clock: Clock,
+    metrics: Metrics,
+    largest: usize,
+}
+
+impl Parking {
+    pub(crate) const fn new(
+        schedule: Arc<Schedule>,
+        issuer: Issuer,
+        clock: Clock,
+        metrics: Metrics,
+        largest: usize,
+    ) -> Self {
+        Self {
+            schedule,
+            issuer,
+            clock,
+            metrics,
+            largest,
+        }
+    }
+
+    /// Whether a delivery of this event can be parked at all.
+    pub(crate) fn takes(&self, event: &Event) -> bool {
+        fits(event, self.largest)
+    }
+
+    /// Parks a delivery: its k-th time in a row takes the schedule's k-th step. `jitter` is uniform in
+    /// `0.0..1.0`.
+    pub(crate) fn park(&self, delivery: Delivery, cause: ParkCause, jitter: f64) -> (Share, Resolution) {
+        let parkings = delivery.progress.parkings.saturating_add(1);
+        let wait: Duration = self.schedule.next(parkings, jitter, None);
+        self.metrics.parked(cause);
+        tracing::debug!(
+            delivery.id = %delivery.id(),
+            webhook.id = %delivery.webhook.id,
+            cause = cause.as_str(),
+            parkings,
+            "Delivery parked without an attempt"
+        );
+        let waiting = Waiting {
+            webhook_id: delivery.webhook.id.clone(),
+            progress: Progress {
+                parkings,
+                ..delivery.progress
+            },
+            due: self.clock.now().after(wait),
+            cause,
+        };
+        let parked = Parked {
+            event: delivery.event,
+            tier: self.schedule.tier(wait),
+            waiting,
+        };
+        let resolution = Resolution {
+            parked: Some(parked),
+            ..Resolution::default()
+        };
+        (delivery.share, resolution)
+    }
+
+    /// Ends a delivery of a webhook that was disabled; it takes the next attempt's number.
+    pub(crate) fn skip(&self, delivery: Delivery, why: Disabled) -> (Share, Resolution) {
+        let ending = Ending::skipped(OutcomeError {
+            kind: ErrorKind::WebhookDisabled,
+            message: format!("The webhook was disabled: {}", why.in_words()),
+        });
+        let (event, webhook) = (&delivery.event, &delivery.webhook);
+        let outcome = self.issuer.outcome(event, webhook, &delivery.progress, ending);
+        self.metrics.ended(event.event_type, outcome.result);
+        tracing::debug!(
+            delivery.id = %outcome.delivery_id,
+            error.kind = ErrorKind::WebhookDisabled.as_str(),
+            "Delivery skipped"
+        );
+        let resolution = Resolution {
+            outcome: Some(outcome),
+            ..Resolution::default()
+        };
+        (delivery.share, resolution)
+    }
+}

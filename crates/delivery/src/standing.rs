@@ -1,0 +1,261 @@
+//! How each webhook stands: its circuit, its pace, its rate limit, since when it has been failing, and
+//! whether it was disabled here. Every attempt's finding passes through [`Standings::conclude`], which
+//! tells what follows from it for the webhook.
+//!
+//! A webhook that is disabled here stays so until an active document arrives that is another than the
+//! disabled one: a person enabled it. Another URL is another endpoint and starts with a clean record.
+
+mod judging;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_types::{Notice, StatusChange, Timestamp, Webhook, WebhookId};
+use tokio::time::Instant;
+
+use self::judging::Judging;
+use crate::attempt::Made;
+use crate::bucket::Bucket;
+use crate::circuit::{Circuit, Entry, Ticket};
+use crate::config::{CircuitConfig, Config};
+use crate::lane::Kind;
+use crate::metrics::Metrics;
+use crate::notices::{About, in_words};
+use crate::pace::Pace;
+use crate::verdict::Finding;
+
+/// How many webhooks are remembered before the idle ones among them are looked for.
+const MANY: usize = 4096;
+/// A webhook that was not met for so long, and has nothing against it, is forgotten.
+const IDLE: Duration = Duration::from_secs(600);
+/// A table that is rebuilt for another reason can still show a webhook as it was; after this long it would
+/// have heard of the disabling.
+const HEARD: Duration = Duration::from_secs(10);
+
+/// Why postrider disabled a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disabled {
+    /// Its endpoint answered 410.
+    Gone,
+    /// It failed for so long without one success.
+    Failing(Duration),
+}
+
+impl Disabled {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing(_) => "failing",
+        }
+    }
+
+    /// Why, for people.
+    pub(crate) fn in_words(self) -> String {
+        match self {
+            Self::Gone => "its endpoint answered 410 Gone".to_owned(),
+            Self::Failing(time) => format!("every attempt has failed for {}", in_words(time)),
+        }
+    }
+}
+
+/// What follows from an attempt for its webhook.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Effects {
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) status_change: Option<StatusChange>,
+    /// What becomes of what waits.
+    pub(crate) clears: Option<Clears>,
+}
+
+/// Why a lane is emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clears {
+    /// The circuit opened.
+    Parked,
+    /// The webhook was disabled.
+    Skipped(Disabled),
+}
+
+/// One webhook.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    webhook: Arc<Webhook>,
+    pub(crate) circuit: Circuit,
+    pub(crate) pace: Pace,
+    bucket: Option<Bucket>,
+    failing_since: Option<Timestamp>,
+    disabled: Option<(Disabled, Instant)>,
+    met: Instant,
+}
+
+impl Standing {
+    fn new(webhook: &Arc<Webhook>, failing_since: Option<Timestamp>, now: Instant) -> Self {
+        Self {
+            webhook: Arc::clone(webhook),
+            circuit: Circuit::default(),
+            pace: Pace::default(),
+            bucket: webhook.rate_limit_per_second.map(|rate| Bucket::new(rate, now)),
+            failing_since,
+            disabled: None,
+            met: now,
+        }
+    }
+
+    pub(crate) fn disabled(&self) -> Option<Disabled> {
+        self.disabled.map(|(why, _)| why)
+    }
+
+    /// Requests a second at most.
+    pub(crate) fn rate(&self) -> Option<u32> {
+        self.bucket.as_ref().map(Bucket::rate)
+    }
+
+    /// Takes a token; tells when there will be one if there is none.
+    pub(crate) fn hold_back(&mut self, now: Instant) -> Option<Instant> {
+        self.bucket.as_mut()?.take(now).err()
+    }
+
+    /// Goes on with today's document.
+    fn renew(&mut self, webhook: &Arc<Webhook>, now: Instant) {
+        if let Some((_, since)) = self.disabled {
+            if self.is_enabled_by(webhook, since, now) {
+                *self = Self::new(webhook, None, now);
+            }
+            return;
+        }
+        if self.webhook.url != webhook.url {
+            *self = Self::new(webhook, None, now);
+        }
+        if self.rate() != webhook.rate_limit_per_second {
+            self.bucket = webhook.rate_limit_per_second.map(|rate| Bucket::new(rate, now));
+        }
+        self.webhook = Arc::clone(webhook);
+    }
+
+    fn is_enabled_by(&self, webhook: &Arc<Webhook>, since: Instant, now: Instant) -> bool {
+        let differs = *self.webhook != **webhook || now.saturating_duration_since(since) >= HEARD;
+        webhook.is_active() && webhook.version >= self.webhook.version && differs
+    }
+
+    /// Whether it has to be remembered.
+    fn matters(&self, now: Instant, longest: Duration) -> bool {
+        let idle = now.saturating_duration_since(self.met);
+        let clean = self.circuit.is_pristine() && self.failing_since.is_none() && self.disabled.is_none();
+        idle < if clean { IDLE } else { longest }
+    }
+}
+
+/// All webhooks that were met.
+#[derive(Debug)]
+pub(crate) struct Standings {
+    known: HashMap<WebhookId, Standing>,
+    /// Since when webhooks have been failing that were not met yet.
+    seeds: HashMap<WebhookId, Timestamp>,
+    circuit: CircuitConfig,
+    disable_after: Duration,
+    instance: String,
+    metrics: Metrics,
+    many: usize,
+}
+
+impl Standings {
+    pub(crate) fn new(
+        config: &Config,
+        instance: String,
+        metrics: Metrics,
+        seeds: HashMap<WebhookId, Timestamp>,
+    ) -> Self {
+        Self {
+            known: HashMap::new(),
+            seeds,
+            circuit: config.circuit.clone(),
+            disable_after: config.disable_after,
+            instance,
+            metrics,
+            many: MANY,
+        }
+    }
+
+    /// How a webhook stands, by its document of today.
+    pub(crate) fn meet(&mut self, webhook: &Arc<Webhook>, now: Instant) -> &mut Standing {
+        self.prune(now);
+        let seeds = &mut self.seeds;
+        let fresh = || Standing::new(webhook, seeds.remove(&webhook.id), now);
+        let standing = self.known.entry(webhook.id.clone()).or_insert_with(fresh);
+        standing.met = now;
+        if !Arc::ptr_eq(&standing.webhook, webhook) {
+            let was_open = standing.circuit.is_open();
+            standing.renew(webhook, now);
+            self.metrics.circuit(was_open, standing.circuit.is_open());
+        }
+        standing
+    }
+
+    /// How a webhook stood when it was last met.
+    pub(crate) fn of(&mut self, webhook: &WebhookId) -> Option<&mut Standing> {
+        self.known.get_mut(webhook)
+    }
+
+    /// Starts a delivery; at an open circuit it may become the probe.
+    pub(crate) fn enter(&mut self, webhook: &WebhookId, kind: Kind, now: Instant) -> Entry {
+        let standing = self.known.get_mut(webhook);
+        standing.map_or(Entry::Free, |standing| standing.circuit.enter(kind, now))
+    }
+
+    /// Notes an attempt that ended without a finding.
+    pub(crate) fn forget(&mut self, webhook: &WebhookId, ticket: Option<Ticket>) {
+        if let Some(standing) = self.known.get_mut(webhook) {
+            standing.circuit.forget(ticket);
+        }
+    }
+
+    /// Takes in what an attempt found, and tells what follows for the webhook. `limit` is how many
+    /// requests its lane has at once.
+    pub(crate) fn conclude(&mut self, made: &Made, ticket: Option<Ticket>, limit: usize, now: Instant) -> Effects {
+        let same = |standing: &&mut Standing| standing.webhook.url == made.webhook.url;
+        let Some(standing) = self.known.get_mut(&made.webhook.id).filter(same) else {
+            return Effects::default();
+        };
+        standing.met = now;
+        if standing.disabled.is_some() {
+            return Effects::default();
+        }
+        if matches!(made.finding, Finding::Well | Finding::Failing) {
+            standing.pace.observe(made.endpoint_time, limit);
+        }
+        let was_open = standing.circuit.is_open();
+        let about = About {
+            webhook: &made.webhook,
+            at: made.ended,
+            instance: &self.instance,
+        };
+        let judging = Judging {
+            circuit: &self.circuit,
+            disable_after: self.disable_after,
+            about,
+            now,
+        };
+        let effects = judging.effects(standing, made.finding, ticket);
+        self.metrics.circuit(was_open, standing.circuit.is_open());
+        effects
+    }
+
+    /// Forgets idle webhooks, each time their number has doubled.
+    fn prune(&mut self, now: Instant) {
+        if self.known.len() < self.many {
+            return;
+        }
+        let longest = self.disable_after.max(IDLE);
+        let metrics = &self.metrics;
+        self.known.retain(|_, standing| {
+            let stays = standing.matters(now, longest);
+            metrics.circuit(standing.circuit.is_open(), stays && standing.circuit.is_open());
+            stays
+        });
+        self.many = self.known.len().saturating_mul(2).max(MANY);
+    }
+}
+
+#[cfg(test)]
+mod tests;
