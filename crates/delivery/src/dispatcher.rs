@@ -125,7 +125,7 @@ impl Dispatcher {
         settled: Sender<Settled>,
     ) {
         loop {
-            self.notice_end(fresh.is_closed() && retries.is_closed());
+            self.notice_end(&mut fresh, &mut retries);
             self.hand_on(&settled);
             self.traffic.look(Instant::now());
             self.start_all();
@@ -174,9 +174,9 @@ impl Dispatcher {
     }
 
     /// Begins to drain when the input has ended, and stops starting when it is too late for that.
-    fn notice_end(&mut self, is_closed: bool) {
+    fn notice_end(&mut self, fresh: &mut Receiver<Delivery>, retries: &mut Receiver<Delivery>) {
         let now = Instant::now();
-        if self.input == Input::Open && is_closed {
+        if self.input == Input::Open && fresh.is_closed() && retries.is_closed() {
             let deadline = now + self.drain;
             // Nothing that takes its full time would end between the last start and the deadline.
             let last_start = now + self.drain.saturating_sub(self.timeout);
@@ -186,7 +186,10 @@ impl Dispatcher {
             && now >= last_start
         {
             self.input = Input::Over { deadline };
-            let unsent = self.traffic.clear();
+            while let Ok(delivery) = fresh.try_recv().or_else(|_| retries.try_recv()) {
+                self.traffic.offer(delivery, now);
+            }
+            let unsent = self.traffic.wind_up();
             if unsent > 0 {
                 tracing::info!(
                     unsent,

@@ -57,6 +57,11 @@ pub(crate) fn webhook(id: &str, url: &str) -> Webhook {
 
 /// The only delivery of a record at `offset`.
 pub(crate) fn delivery(webhook: &Arc<Webhook>, offset: i64, losses: &Losses) -> Delivery {
+    deliveries(&[webhook], offset, losses).remove(0)
+}
+
+/// The deliveries of one record at `offset`, one for each webhook.
+pub(crate) fn deliveries(webhooks: &[&Arc<Webhook>], offset: i64, losses: &Losses) -> Vec<Delivery> {
     let position = Position {
         topic: "tracking".into(),
         partition: Partition(3),
@@ -64,14 +69,17 @@ pub(crate) fn delivery(webhook: &Arc<Webhook>, offset: i64, losses: &Losses) -> 
         assignment: AssignmentNumber(1),
     };
     let held = Held::take(&Arc::<HeldTotals>::default(), BODY.len() as u64);
-    let mut shares = Record::new(position, held, losses).split(NonZeroUsize::MIN, Vec::new());
-    Delivery {
-        event: Arc::new(event(offset)),
+    let count = NonZeroUsize::new(webhooks.len()).unwrap();
+    let shares = Record::new(position, held, losses).split(count, Vec::new());
+    let event = Arc::new(event(offset));
+    let delivery = |(webhook, share): (&&Arc<Webhook>, _)| Delivery {
+        event: Arc::clone(&event),
         webhook: Arc::clone(webhook),
         progress: Progress::start(None),
         due: None,
-        share: shares.remove(0),
-    }
+        share,
+    };
+    webhooks.iter().zip(shares).map(delivery).collect()
 }
 
 /// A policy that lets loopback through.

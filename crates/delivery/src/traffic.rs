@@ -175,6 +175,21 @@ impl Traffic {
         self.lanes.waiting()
     }
 
+    /// Ends the waiting at a planned stop. What shares its record with other deliveries is parked, so that
+    /// the record settles and none of those is sent again; what is alone is given up, to be read again.
+    /// Returns how many were given up.
+    pub(crate) fn wind_up(&mut self) -> usize {
+        for (webhook, _) in self.lanes.backlog() {
+            for kind in Kind::ALL {
+                let parking = &self.parking;
+                let goes = |_, _, delivery: &Delivery| !delivery.share.is_alone() && parking.takes(&delivery.event);
+                let shared = self.lanes.remove(&webhook, kind, goes);
+                self.park_all(shared, ParkCause::LaneSlow);
+            }
+        }
+        self.clear()
+    }
+
     /// Forgets what waits, and returns how much it was.
     pub(crate) fn clear(&mut self) -> usize {
         self.lanes.clear()

@@ -263,6 +263,7 @@ impl Record {
         let shared = Arc::new(Mutex::new(open));
         let share = || Share {
             record: Some(Arc::clone(&shared)),
+            is_alone: deliveries.get() == 1,
             losses: self.losses.clone(),
         };
         std::iter::repeat_with(share).take(deliveries.get()).collect()
@@ -304,10 +305,17 @@ struct Open {
 #[must_use = "an unresolved share makes the record be read again"]
 pub struct Share {
     record: Option<Arc<Mutex<Open>>>,
+    is_alone: bool,
     losses: Losses,
 }
 
 impl Share {
+    /// Whether the record has no other delivery, which losing this share would make to be sent again.
+    #[must_use]
+    pub const fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     /// Closes this share. The last one to be closed returns the settled record, to be committed.
     #[must_use = "the last share's record has to be handed to the committer"]
     pub fn resolve(mut self, resolution: Resolution) -> Option<Settled> {

@@ -337,6 +337,33 @@ async fn the_stage_ends_when_nobody_takes_what_settled() {
 }
 
 #[tokio::test]
+async fn at_a_stop_what_waits_beside_a_sent_delivery_is_parked_so_that_nothing_is_sent_twice() {
+    let (stuck, receiver) = (hanging().await, healthy().await);
+    let config = Config {
+        max_in_flight_per_webhook: 1,
+        timeout: Duration::from_secs(60),
+        max_lane_wait: Duration::from_secs(60),
+        ..short_drain(300)
+    };
+    let mut stage = Stage::start(&config);
+    let (bad, good) = (hook("wh_bad", &stuck), hook("wh_good", &receiver));
+    stage.offer(&bad).await;
+    until_true(|| stuck.open() == 1).await;
+    for delivery in samples::deliveries(&[&bad, &good], 50, &stage.losses) {
+        stage.hand_over(delivery).await;
+    }
+    stage.offer(&bad).await;
+    until_true(|| receiver.requests().len() == 1).await;
+    stage.close();
+    let settled = timeout(PATIENCE, stage.settled.recv()).await.unwrap().unwrap();
+    assert_eq!((settled.position.offset.0, settled.resolutions.len()), (50, 2));
+    assert_eq!(settled.resolutions.iter().filter(|one| one.parked.is_some()).count(), 1);
+    stage.end().await;
+    // One request cut off, and one delivery that waited alone: neither had its record's outcome committed.
+    assert_eq!((stuck.open(), stage.losses.count()), (1, 2));
+}
+
+#[tokio::test]
 async fn todays_credentials_are_used_and_an_edited_description_keeps_the_target() {
     let receiver = healthy().await;
     let mut stage = Stage::start(&patient());
