@@ -106,6 +106,12 @@ async fn killed_again_and_again_under_load_nothing_is_lost_and_no_outcome_comes_
     let finally = sent(&receiver);
     assert_eq!(finally.len(), 2 * EVENTS, "every delivery was sent");
     assert!(!committed[2].0.is_empty(), "the kills came in the middle");
+    let (requests, kills) = (finally.values().sum::<usize>(), committed.len());
+    let attempts = outcomes.len();
+    eprintln!(
+        "{kills} kills: {attempts} attempts committed, {requests} requests, {} of them again",
+        requests - attempts
+    );
     for (succeeded, before) in committed {
         for delivery in succeeded {
             assert_eq!(
@@ -155,6 +161,11 @@ async fn what_was_settled_above_the_watermark_is_not_sent_again() -> Result<()> 
     assert!(
         sent.values().all(|count| *count == 1),
         "settled records were sent again"
+    );
+    let again = sent.values().filter(|count| **count > 1).count();
+    eprintln!(
+        "watermark {watermark}, {} settled above it; after kill -9: {again} of {EVENTS} sent again",
+        settled.len()
     );
     drop(daemon);
     Ok(())
