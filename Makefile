@@ -6,6 +6,8 @@ CARGO ?= cargo
 TARGET = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 KAFKA := tests/kafka/kafka.sh
 DENY_VERSION := 0.20.2
+# Lets the tests end the daemon at named points. Never part of a release.
+FAILPOINTS := --features postrider/failpoints
 
 .PHONY: help
 help: ## List these targets
@@ -20,8 +22,17 @@ demo: build-tools ## See postrider work: an embedded broker, a receiver, three w
 # The binary is built with the features that the tests are built with, so that nothing is compiled twice.
 .PHONY: test
 test: build-tools kafka-tools ## Run every test, those against a real Kafka included
-	$(CARGO) build --locked --workspace --lib --bins --tests
-	POSTRIDER_BIN="$(TARGET)/debug/postrider" $(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
+	$(CARGO) build --locked --workspace $(FAILPOINTS) --lib --bins --tests
+	POSTRIDER_BIN="$(TARGET)/debug/postrider" $(CARGO) test --locked --workspace $(FAILPOINTS) --no-fail-fast $(ARGS)
+
+# CHAOS=quick takes minutes instead of hours. CHAOS_SEED=… makes the choices of an earlier run again. ARGS names
+# tests, as in `make chaos ARGS=kills`.
+CHAOS ?= long
+.PHONY: chaos
+chaos: build-tools kafka-tools ## The chaos tests: kills, broken brokers, lost replies, big backlogs, held against the laws
+	$(CARGO) build --locked --workspace $(FAILPOINTS) --lib --bins --tests
+	CHAOS=$(CHAOS) POSTRIDER_BIN="$(TARGET)/debug/postrider" $(CARGO) test --locked --workspace $(FAILPOINTS) \
+		--no-fail-fast --test chaos -- --test-threads=1 $(ARGS)
 
 .PHONY: check
 check: build-tools check-format check-lint check-docs check-dependencies ## Format, lints, docs, dependencies

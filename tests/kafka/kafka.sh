@@ -9,6 +9,7 @@
 #   kafka.sh kill9 I | restart I         SIGKILL node I | start node I again on its data
 #   kafka.sh pause I | cont I            SIGSTOP node I | SIGCONT node I
 #   kafka.sh topic NAME PARTITIONS [K=V …]   create a topic
+#   kafka.sh topic-set NAME K=V | topic-unset NAME K   change one setting of a topic | take it back
 #   kafka.sh topics [NAME] | groups | group NAME | offsets TOPIC
 #   kafka.sh produce TOPIC | consume TOPIC   lines from standard input | records to standard output, committed ones only
 #   kafka.sh tool CLASS ARGS…            any tool of the jars
@@ -17,6 +18,8 @@
 #   KAFKA_DIR       where jars and data go         (<repository>/.kafka)
 #   KAFKA_CLUSTER   the cluster's name             (default)
 #   KAFKA_PORT      the first node's port, or auto (19092; the controllers listen 100 above)
+#   KAFKA_PROXIED   what stands between clients and a second listener, 200 above each node's port: the ports of
+#                   those proxies, one for each node, separated by commas; the second listener advertises them
 #   KAFKA_HEAP      heap of one node               (512m)
 #   KAFKA_EXTRA     more broker settings, K=V separated by ; or by newlines
 #   KAFKA_VERSION   (4.3.1)
@@ -42,6 +45,7 @@ recorded() { cat "$RUN/$1" 2>/dev/null || echo "$2"; }
 node_count() { recorded nodes 0; }
 broker_port() { echo $(($(recorded port "${KAFKA_PORT:-19092}") + $1 - 1)); }
 controller_port() { echo $(($(broker_port "$1") + 100)); }
+proxied_port() { echo $(($(broker_port "$1") + 200)); }
 
 bootstrap() {
   local i list=
@@ -111,16 +115,21 @@ install() {
 }
 
 config() { # node, nodes
-  local i=$1 n=$2 k voters= isr=$(($2 < 3 ? 1 : 2))
+  local i=$1 n=$2 k voters= isr=$(($2 < 3 ? 1 : 2)) proxied= advertised= proxies=()
+  if [ -n "${KAFKA_PROXIED:-}" ]; then
+    IFS=, read -ra proxies <<<"$KAFKA_PROXIED"
+    proxied=,PROXIED://127.0.0.1:$(proxied_port "$i")
+    advertised=,PROXIED://127.0.0.1:${proxies[i - 1]:?KAFKA_PROXIED names a port for each node}
+  fi
   for ((k = 1; k <= n; k++)); do voters+=",$k@127.0.0.1:$(controller_port "$k")"; done
   cat <<PROPERTIES
 process.roles=broker,controller
 node.id=$i
 controller.quorum.voters=${voters#,}
-listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i"),CONTROLLER://127.0.0.1:$(controller_port "$i")
-advertised.listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i")
+listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i"),CONTROLLER://127.0.0.1:$(controller_port "$i")$proxied
+advertised.listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i")$advertised
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$RUN/$i/data
 num.network.threads=2
@@ -189,7 +198,9 @@ port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 ports_are_free() { # first port, nodes
   local i
   for ((i = 0; i < $2; i++)); do
-    if port_is_taken $(($1 + i)) || port_is_taken $(($1 + 100 + i)); then return 1; fi
+    if port_is_taken $(($1 + i)) || port_is_taken $(($1 + 100 + i)) || port_is_taken $(($1 + 200 + i)); then
+      return 1
+    fi
   done
 }
 
@@ -197,7 +208,7 @@ ports_are_free() { # first port, nodes
 choose_port() { # nodes
   local wanted=${KAFKA_PORT:-19092} tries=50
   if [ "$wanted" != auto ]; then
-    ports_are_free "$wanted" "$1" || die "port $wanted (or one after it, or 100 above) is in use: set KAFKA_PORT"
+    ports_are_free "$wanted" "$1" || die "port $wanted (or one after it, or 100 or 200 above) is in use: set KAFKA_PORT"
     echo "$wanted"
     return
   fi
@@ -293,6 +304,13 @@ topic() { # name, partitions, K=V …
     --topic "$name" --partitions "$partitions" ${settings[@]+"${settings[@]}"}
 }
 
+topic_config() { # name, options
+  local name=$1
+  shift
+  java_tool kafka.admin.ConfigCommand --bootstrap-server "$(bootstrap)" --alter --entity-type topics \
+    --entity-name "$name" "$@"
+}
+
 group_tool() { java_tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$(bootstrap)" "$@"; }
 
 [ $# -gt 0 ] || set -- help
@@ -315,6 +333,8 @@ restart)
 pause) pid=$(running_pid "$1") && kill -STOP "$pid" ;;
 cont) pid=$(running_pid "$1") && kill -CONT "$pid" ;;
 topic) topic "$@" ;;
+topic-set) topic_config "$1" --add-config "$2" ;;
+topic-unset) topic_config "$1" --delete-config "$2" ;;
 topics)
   java_tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$(bootstrap)" --describe ${1:+--topic "$1"}
   ;;

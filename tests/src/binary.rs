@@ -16,7 +16,7 @@ static PATH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
 /// How long a single run may take.
 const RUN: Duration = Duration::from_secs(60);
 
-/// The binary: `POSTRIDER_BIN`, else built once per process by cargo.
+/// The binary: `POSTRIDER_BIN`, else built once per process by cargo, with failpoints.
 ///
 /// # Errors
 /// When it does not build.
@@ -36,6 +36,8 @@ fn located() -> anyhow::Result<PathBuf> {
             "build",
             "--package",
             "postrider",
+            "--features",
+            "failpoints",
             "--message-format",
             "json-render-diagnostics",
         ])

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ const SHOWN: usize = 60;
 /// A daemon. Dropping it kills it.
 #[derive(Debug)]
 pub struct Daemon {
+    config: PathBuf,
     child: Child,
     admin: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
@@ -45,12 +46,26 @@ impl Daemon {
     /// # Errors
     /// When the file is not there, or the binary does not build.
     pub async fn spawn(config: &Path) -> anyhow::Result<Self> {
+        Self::spawn_with(config, None).await
+    }
+
+    /// The same, to abort by itself at a failpoint: `k4=2` at the second time it comes to `k4`.
+    ///
+    /// # Errors
+    /// When the file is not there, or the binary does not build.
+    pub async fn spawn_to_abort(config: &Path, failpoint: &str) -> anyhow::Result<Self> {
+        Self::spawn_with(config, Some(failpoint)).await
+    }
+
+    async fn spawn_with(config: &Path, failpoint: Option<&str>) -> anyhow::Result<Self> {
         let document: Value = serde_json::from_slice(&std::fs::read(config)?)?;
         let listen = document["admin"]["listen"].as_str().context("admin.listen is set")?;
         let mut command = binary::command(["run".as_ref(), "--config".as_ref(), config.as_os_str()]).await?;
+        command.envs(failpoint.map(|failpoint| ("POSTRIDER_FAILPOINTS", failpoint)));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().expect("standard error is piped");
         Ok(Self {
+            config: config.to_owned(),
             admin: listen.parse()?,
             log: kept(stderr),
             child,
@@ -102,6 +117,19 @@ impl Daemon {
         Ok(values.sum())
     }
 
+    /// What of its memory is in RAM, in bytes.
+    ///
+    /// # Errors
+    /// When the daemon is no more.
+    pub fn memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .context("VmRSS is told in kB")?;
+        Ok(kibibytes.trim().parse::<u64>()? * 1024)
+    }
+
     /// Sends a signal.
     ///
     /// # Errors
@@ -130,6 +158,23 @@ impl Daemon {
         });
         let ended = ended.await;
         ended.with_context(|| self.log_tail())
+    }
+
+    /// How it ended, when it has.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Starts it again on its configuration, as a supervisor does, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        *self = Self::start(&self.config.clone()).await?;
+        Ok(())
     }
 
     /// Asks it to stop by SIGTERM and waits for its end.

@@ -11,24 +11,43 @@
 //! Whatever a test started ends with it, and with the test process however that ends: the broker hangs on a
 //! pipe, daemons on the kernel's parent-death signal. A test that needs the broker fails without it.
 //!
-//! Reading order: `scene`, `broker`, `topic`, `receiver`, `daemon`, `contract`.
+//! # Life of a long run
+//!
+//! 1. A [`Load`] produces at a steady rate; [`Endpoints`] answer by rules and keep what the laws need.
+//! 2. Daemons are killed, frozen and replaced, brokers too; a [`Proxy`] breaks the way between them.
+//! 3. What all of that leaves behind is a [`history::History`], and [`laws`] judge it: pure, and held
+//!    themselves against histories that break each law.
+//!
+//! Reading order: `scene`, `broker`, `topic`, `receiver`, `daemon`, `contract`; then `history`, `laws`,
+//! `load`, `endpoints`, `watch`, `proxy`.
 
 pub mod binary;
 pub mod broker;
 pub mod contract;
 pub mod daemon;
 pub mod dns;
+pub mod endpoints;
+pub mod history;
+pub mod laws;
+pub mod load;
 pub mod patience;
 pub mod port;
 pub mod promise;
+pub mod proxy;
 pub mod receiver;
 pub mod request;
 pub mod scene;
+pub mod seed;
 pub mod topic;
+pub mod watch;
 
 pub use broker::Broker;
 pub use contract::{DeadLetter, Schema};
 pub use daemon::Daemon;
+pub use endpoints::Endpoints;
+pub use load::Load;
+pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver};
 pub use scene::Scene;
+pub use seed::Seed;
 pub use topic::{Received, Sent, Topic};

@@ -61,6 +61,14 @@ impl Answer {
         self
     }
 
+    /// The response, once its time has come.
+    pub(crate) async fn given(self) -> Response<Body> {
+        if !self.wait.is_zero() {
+            tokio::time::sleep(self.wait).await;
+        }
+        self.response()
+    }
+
     fn response(self) -> Response<Body> {
         let mut response = Response::builder().status(self.status);
         for (name, value) in &self.headers {
@@ -225,6 +233,5 @@ async fn receive(
         let script = memory.scripts.get_mut(uri.path());
         script.and_then(Script::answer).unwrap_or_else(Answer::ok)
     };
-    tokio::time::sleep(answer.wait).await;
-    answer.response()
+    answer.given().await
 }

@@ -101,6 +101,19 @@ impl Scene {
         Ok(path)
     }
 
+    /// Writes the configuration for one of several instances: a name of its own, an admin port of its own.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write_instance(&self, instance: &str) -> anyhow::Result<PathBuf> {
+        let mut config = self.config.clone();
+        config["instance_id"] = json!(format!("{}-{instance}", self.name));
+        config["admin"]["listen"] = json!(format!("127.0.0.1:{}", port::free()));
+        let path = self.folder.path().join(format!("{instance}.yaml"));
+        std::fs::write(&path, format!("{config:#}\n"))?;
+        Ok(path)
+    }
+
     /// Has postrider make its own topics.
     ///
     /// # Errors

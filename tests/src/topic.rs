@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -142,6 +142,12 @@ impl Topic {
         }
     }
 
+    /// Where its broker listens.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -165,6 +171,20 @@ impl Topic {
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         for created in admin.create_topics([&topic], &options).await? {
             created.map_err(|(name, code)| anyhow::anyhow!("creating topic {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Adds partitions until there are `partitions`.
+    ///
+    /// # Errors
+    /// When the broker refuses, or does not answer in time.
+    pub async fn widen(&self, partitions: usize) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let wanted = NewPartitions::new(&self.name, partitions);
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        for widened in admin.create_partitions([&wanted], &options).await? {
+            widened.map_err(|(name, code)| anyhow::anyhow!("adding partitions to {name}: {code}"))?;
         }
         Ok(())
     }
@@ -198,16 +218,28 @@ impl Topic {
     /// # Errors
     /// When the topic does not exist, or cannot be read to its end in time.
     pub async fn read(&self) -> anyhow::Result<Vec<Received>> {
-        let topic = self.clone();
-        tokio::task::spawn_blocking(move || topic.read_blocking()).await?
+        self.read_as("read_committed").await
     }
 
-    fn read_blocking(&self) -> anyhow::Result<Vec<Received>> {
+    /// Everything that was ever appended to it, aborted or not.
+    ///
+    /// # Errors
+    /// When the topic does not exist, or cannot be read to its end in time.
+    pub async fn read_uncommitted(&self) -> anyhow::Result<Vec<Received>> {
+        self.read_as("read_uncommitted").await
+    }
+
+    async fn read_as(&self, isolation: &'static str) -> anyhow::Result<Vec<Received>> {
+        let topic = self.clone();
+        tokio::task::spawn_blocking(move || topic.read_blocking(isolation)).await?
+    }
+
+    fn read_blocking(&self, isolation: &str) -> anyhow::Result<Vec<Received>> {
         let mut config = self.client();
         config
             .set("group.id", "reader")
             .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed")
+            .set("isolation.level", isolation)
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "20");
         let consumer: BaseConsumer = config.create()?;
@@ -254,6 +286,16 @@ impl Topic {
         read.with_context(|| format!("{} records were there", seen.into_inner()))
     }
 
+    /// Its partitions.
+    ///
+    /// # Errors
+    /// When the topic does not exist.
+    pub async fn partitions(&self) -> anyhow::Result<Vec<i32>> {
+        let topic = self.clone();
+        let asked = move || partitions(&topic.client().create::<BaseConsumer>()?, &topic.name);
+        tokio::task::spawn_blocking(asked).await?
+    }
+
     /// What a group committed for it: partition → offset and metadata. Partitions without a commit are left out.
     ///
     /// # Errors
@@ -277,7 +319,7 @@ impl Topic {
     }
 }
 
-fn partitions(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<i32>> {
+pub(crate) fn partitions(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     let known = metadata.topics().first().context("the broker lists the topic")?;
     ensure!(known.error().is_none(), "topic {topic}: {:?}", known.error());
