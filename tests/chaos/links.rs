@@ -33,6 +33,7 @@ impl Link {
         trial.scene.config["kafka"]["brokers"] = json!(format!("127.0.0.1:{}", self.port));
         // Soon enough for a test, and still longer than anything on a slow machine takes.
         trial.property("socket.timeout.ms", 3_000);
+        trial.property("session.timeout.ms", 120_000);
         trial.begin().await?;
         trial.load()?;
         Ok(trial)
@@ -69,7 +70,8 @@ async fn k6_the_reply_to_a_commit_is_lost_and_the_daemon_with_it() -> Result<()>
     trial.judge(&mut [daemon], BOUNDS).await.map(drop)
 }
 
-/// Nothing crashes here, and each break is shorter than the session: nothing is sent twice.
+/// Nothing crashes here, and the session outlasts it all, the client's waits of up to 10 s between connections
+/// included: nothing is sent twice.
 #[tokio::test]
 async fn cut_slow_and_swallowing_ways_cost_time_and_nothing_else() -> Result<()> {
     let _turn = turn::shared().await;
