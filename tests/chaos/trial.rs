@@ -30,7 +30,7 @@ const DELAYS: [&str; 3] = ["500ms", "1s", "2s"];
 /// Outcomes that are held against their schema; the rest are as the types read them.
 const CONTRACT: usize = 2_000;
 /// How long nothing may come to an end before a trial counts as stuck.
-const STUCK: Duration = Duration::from_secs(45);
+const PATIENT: Duration = Duration::from_secs(45);
 /// What crashes may cost under this load. In flight are 32 requests; a commit interval, stretched to its most,
 /// lasts 1 s, in which 300 deliveries arrive; and while what piled up during the time without a daemon is sent,
 /// that much more waits for its record's slow share.
@@ -47,6 +47,8 @@ pub(crate) struct Trial {
     pub(crate) scene: Scene,
     pub(crate) endpoints: Endpoints,
     pub(crate) webhooks: Vec<&'static str>,
+    /// How long nothing may come to an end before the trial counts as stuck.
+    pub(crate) patience: Duration,
     produced: u64,
     load: Option<Load>,
     offsets: Option<Offsets>,
@@ -74,6 +76,7 @@ impl Trial {
             scene,
             endpoints,
             webhooks: Vec::new(),
+            patience: PATIENT,
             produced: 0,
             load: None,
             offsets: None,
@@ -253,11 +256,11 @@ impl Trial {
             if now > ended {
                 (ended, moved) = (now, Instant::now());
             }
-            if moved.elapsed() >= STUCK {
+            if moved.elapsed() >= self.patience {
                 // The laws tell what is missing.
                 say(&format!(
-                    "{}: {ended} of {owed} ended, then none for {STUCK:?}",
-                    self.name
+                    "{}: {ended} of {owed} ended, then none for {:?}",
+                    self.name, self.patience
                 ));
                 break;
             }
