@@ -20,6 +20,8 @@ mod isolation;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod parked;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod schemas;

@@ -9,23 +9,23 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fail::fail_point;
+use postrider_types::delivery::Waiting;
 use postrider_types::settlement::HeldTotals;
-use postrider_types::{Carrier, Clock, Event, Losses, Partition, Record};
+use postrider_types::{Clock, Event, Losses, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::cleaner::Cleaner;
 use crate::error::ConsumerError;
-use crate::ledger::MAX_SPAN;
 use crate::membership::Membership;
-use crate::outlets::{Offer, Outgoing, Outlets};
+use crate::orphans::Wanted;
+use crate::outlets::Outlets;
 use crate::pauses::Pauses;
 use crate::rebalance::Context;
 use crate::retry_tiers::{RetryTiers, TierLimits};
-use crate::setup::{Setup, Topic};
+use crate::setup::Setup;
 use crate::tracker::{TopicPartition, Tracker};
 
 /// The longest one poll blocks: how soon a stop is heard.
@@ -33,18 +33,22 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long a full pipeline is waited for before every partition is paused.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(20);
+/// How soon retries that found no room are offered again.
+const CROWDED: Duration = Duration::from_millis(5);
 /// How often offsets without records are passed over.
 const PASSING: Duration = Duration::from_secs(1);
 /// How often pauses, gauges and losses are looked at.
 const UPKEEP: Duration = Duration::from_millis(20);
 
+mod handing;
 mod intake;
+mod upkeep;
 
 /// A retry record that waits in memory.
 #[derive(Debug)]
 struct Sleeper {
     event: Arc<Event>,
-    carrier: Carrier,
+    carrier: Box<Waiting>,
     record: Record,
 }
 
@@ -61,6 +65,22 @@ pub struct Consumer {
     upkeep_due: Instant,
     passing_due: Instant,
     cleaner: Cleaner,
+    /// How many records are being handed on, one because of the other.
+    handing: u32,
+    /// The pipeline takes no more events for now, so sources rest.
+    stalled: bool,
+    /// Retries that came due found no room.
+    crowded: bool,
+    wanted: Wanted,
+    rejoining: Option<Rejoining>,
+}
+
+/// A rebalance that this instance has brought about.
+#[derive(Debug)]
+struct Rejoining {
+    /// How often partitions had been given to it when it began.
+    moves: u64,
+    since: Instant,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -94,6 +114,11 @@ impl Consumer {
             upkeep_due: Instant::now(),
             passing_due: Instant::now(),
             cleaner: Cleaner::new(&setup.admin, setup.runtime.clone()).map_err(ConsumerError::Client)?,
+            handing: 0,
+            stalled: false,
+            crowded: false,
+            wanted: Wanted::default(),
+            rejoining: None,
             setup,
         })
     }
@@ -112,8 +137,8 @@ impl Consumer {
     pub fn run(mut self, outlets: Outlets) -> Result<(), ConsumerError> {
         self.learn_group();
         fail_point!("k10");
-        let names: Vec<&str> = self.setup.topics.keys().map(|name| &**name).collect();
-        self.kafka.subscribe(&names).map_err(ConsumerError::Subscribe)?;
+        self.subscribe_without(None)?;
+        self.keep_lookout()?;
         let read = self.read(&outlets);
         self.kafka.context().stopping.store(true, Ordering::Relaxed);
         self.setup.stop.cancel();
@@ -154,149 +179,11 @@ impl Consumer {
     }
 
     fn poll_time(&self) -> Duration {
+        if self.crowded {
+            return CROWDED;
+        }
         let next = self.tiers.next().map(|at| at.since(self.clock.now()));
         next.unwrap_or(POLL).min(POLL)
-    }
-
-    /// Looks after what time and settling change: pauses, gauges, losses, partitions that went.
-    fn upkeep(&mut self) -> Result<(), ConsumerError> {
-        self.setup.heartbeat.tick();
-        let now = Instant::now();
-        if now < self.upkeep_due {
-            return Ok(());
-        }
-        self.upkeep_due = now + UPKEEP;
-        if self.losses.count() > 0 {
-            return Err(ConsumerError::Lost(self.losses.count()));
-        }
-        self.forget_strangers();
-        self.balance();
-        self.pass_over();
-        self.show();
-        self.clean();
-        Ok(())
-    }
-
-    /// Transaction markers and compacted records at a partition's end are never delivered: what the client
-    /// has passed over is settled.
-    fn pass_over(&mut self) {
-        let now = Instant::now();
-        if now < self.passing_due {
-            return;
-        }
-        self.passing_due = now + PASSING;
-        let Ok(positions) = self.kafka.position() else { return };
-        for element in positions.elements() {
-            if let rdkafka::Offset::Offset(position) = element.offset() {
-                self.tracker
-                    .pass_over(&(element.topic().into(), Partition(element.partition())), position);
-            }
-        }
-    }
-
-    fn clean(&mut self) {
-        if !self.cleaner.is_due() {
-            return;
-        }
-        let mut committed = self.tracker.committed();
-        committed.retain(|((topic, _), _)| matches!(self.setup.topics.get(topic), Some(Topic::Retry(_))));
-        self.cleaner.clean(committed);
-    }
-
-    fn forget_strangers(&mut self) {
-        let tracker = Arc::clone(&self.tracker);
-        let ours = |key: &TopicPartition| tracker.watermark(&key.0, key.1).is_some();
-        for sleeper in self.tiers.retain(ours) {
-            sleeper.record.give_back();
-        }
-        self.pauses.retain(ours);
-    }
-
-    /// Pauses and resumes partitions as the bounds say.
-    fn balance(&mut self) {
-        let most = self.setup.config.max_held_bytes.0;
-        let held = self.totals.bytes();
-        let now = self.clock.now();
-        let (mut pause, mut resume) = (Vec::new(), Vec::new());
-        for (key, span) in self.tracker.spans() {
-            let resting = self.pauses.holds(&key);
-            // Reading goes on well below a bound, or each record would pause and resume.
-            let (most, furthest) = if resting {
-                (most / 4 * 3, MAX_SPAN / 4 * 3)
-            } else {
-                (most, MAX_SPAN)
-            };
-            let rest = held >= most || span >= furthest || self.tiers.rests(&key, now, resting);
-            match (rest, resting) {
-                (true, false) => pause.push(key),
-                (false, true) => resume.push(key),
-                _ => {}
-            }
-        }
-        self.pauses.pause(&self.kafka, &pause);
-        self.pauses.resume(&self.kafka, &resume);
-    }
-
-    fn show(&self) {
-        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let metrics = &self.setup.metrics;
-        metrics.held_events.set(gauge(self.totals.events()));
-        metrics.held_bytes.set(gauge(self.totals.bytes()));
-        metrics.paused.set(gauge(self.pauses.len() as u64));
-        metrics.kafka_up.set(i64::from(self.setup.reachability.is_up()));
-        for (delay, late) in self.tiers.lags(self.clock.now()) {
-            metrics.parked_lag(delay, late);
-        }
-        self.setup.joined.send_if_modified(|joined| {
-            let now = self.kafka.context().joined.load(Ordering::Relaxed);
-            std::mem::replace(joined, now) != now
-        });
-    }
-
-    /// Hands something on; while the pipeline is full it keeps its membership, and after a short wait
-    /// nothing more is read.
-    fn hand_on(&mut self, outgoing: Outgoing, outlets: &Outlets) -> Result<(), ConsumerError> {
-        if !self.tracker.dispatch(outgoing.position()) {
-            outgoing.give_back();
-            return Ok(());
-        }
-        let mut outgoing = outgoing;
-        let began = Instant::now();
-        loop {
-            match outgoing.offer(outlets, &self.setup.runtime, SLICE) {
-                Offer::Taken => return Ok(()),
-                Offer::Closed => return Err(ConsumerError::Abandoned),
-                Offer::Full(same) => outgoing = same,
-            }
-            if self.setup.stop.is_cancelled() {
-                outgoing.give_back();
-                return Ok(());
-            }
-            if began.elapsed() >= SHORT_WAIT {
-                self.keep_membership()?;
-            }
-        }
-    }
-
-    /// Polls with everything paused, for the group's sake.
-    fn keep_membership(&mut self) -> Result<(), ConsumerError> {
-        self.setup.heartbeat.tick();
-        self.forget_strangers();
-        let owned = self.tracker.spans().into_iter().map(|(key, _)| key);
-        let unpaused: Vec<TopicPartition> = owned.filter(|key| !self.pauses.holds(key)).collect();
-        self.pauses.pause(&self.kafka, &unpaused);
-        let kafka = Arc::clone(&self.kafka);
-        match kafka.poll(Duration::ZERO) {
-            // A record that slipped through the pause is read again.
-            Some(Ok(message)) => {
-                let back = rdkafka::Offset::Offset(message.offset());
-                kafka
-                    .seek(message.topic(), message.partition(), back, SHORT_WAIT)
-                    .map_err(ConsumerError::Fatal)
-            }
-            Some(Err(error)) => self.meet(error),
-            None => Ok(()),
-        }
     }
 
     fn meet(&mut self, error: KafkaError) -> Result<(), ConsumerError> {

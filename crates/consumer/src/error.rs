@@ -11,6 +11,9 @@ pub enum ConsumerError {
     /// The topics cannot be subscribed to.
     #[error("the topics cannot be subscribed to")]
     Subscribe(#[source] KafkaError),
+    /// The system gives no thread.
+    #[error("the system gives the consumer no thread; raise its limit of threads")]
+    NoThread(#[source] std::io::Error),
     /// Another process has this instance's place.
     #[error("another process runs with the same instance_id and has taken over; give each its own")]
     Replaced(#[source] KafkaError),

@@ -8,7 +8,8 @@
 //!    A retry record waits in the [`retry_tiers`] until it is due.
 //! 3. When everything its deliveries came to is published, the committer asks the [`tracker`] what to
 //!    commit with it, and settles it there once Kafka has the transaction.
-//! 4. When its partition moves to another instance, [`rebalance`] drains it first.
+//! 4. When its partition moves to another instance, [`rebalance`] drains it first. A partition that nobody
+//!    has is noticed (`orphans`), and the group made to give it away.
 //!
 //! Reading order: `config`, `decode`, `ledger`, `tracker`, `retry_tiers`, `rebalance`, `setup`, `consumer`.
 
@@ -21,6 +22,7 @@ pub mod ledger;
 pub mod membership;
 mod message;
 pub mod metrics;
+mod orphans;
 pub mod outlets;
 mod pauses;
 pub mod rebalance;

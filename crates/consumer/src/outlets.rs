@@ -1,4 +1,4 @@
-//! The ways out of the poll thread. Both are bounded; an offer that finds no room is given back, because
+//! The ways out of the poll thread. All are bounded; an offer that finds no room is given back, because
 //! the thread has to go on polling.
 
 use std::time::Duration;
@@ -10,13 +10,15 @@ use tokio::sync::mpsc;
 /// Where records go.
 #[derive(Debug)]
 pub struct Outlets {
-    /// Events, to routing.
-    pub arrivals: mpsc::Sender<Arrival>,
+    /// Events of source records, to routing.
+    pub fresh: mpsc::Sender<Arrival>,
+    /// Parked deliveries that came due, to routing.
+    pub retries: mpsc::Sender<Arrival>,
     /// Records that are settled as they are: dead letters, hops.
     pub settled: mpsc::Sender<Settled>,
 }
 
-/// Something on its way out of the poll thread.
+/// Something on its way out of the poll thread as soon as it was read.
 pub(crate) enum Outgoing {
     Arrival(Arrival),
     Settled(Settled),
@@ -44,7 +46,7 @@ impl Outgoing {
 
     pub(crate) fn offer(self, outlets: &Outlets, runtime: &Handle, wait: Duration) -> Offer {
         match self {
-            Self::Arrival(arrival) => match send(&outlets.arrivals, arrival, runtime, wait) {
+            Self::Arrival(arrival) => match send(&outlets.fresh, arrival, runtime, wait) {
                 Ok(()) => Offer::Taken,
                 Err(Some(same)) => Offer::Full(Self::Arrival(same)),
                 Err(None) => Offer::Closed,

@@ -24,6 +24,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::Start;
 use crate::ledger::{Ledger, decode};
 use crate::metrics::Metrics;
+use crate::orphans::Moves;
 use crate::tracker::{TopicPartition, Tracker};
 
 /// How long reading committed offsets may take: it waits for open transactions of the group.
@@ -45,6 +46,8 @@ pub struct Context {
     /// Whether the group had committed nothing of the sources when this process began, and has not since.
     pub(crate) group_is_new: AtomicBool,
     pub(crate) joined: AtomicBool,
+    /// How often partitions were given to this instance.
+    pub(crate) moves: Moves,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -125,6 +128,7 @@ impl Context {
         }
         info!(partitions = begun.count(), "Partitions assigned");
         self.joined.store(true, Ordering::Relaxed);
+        self.moves.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What the group committed; asked again until it is known, because nothing may be read before.

@@ -144,7 +144,16 @@ impl<T> RetryTiers<T> {
         }));
     }
 
-    /// The next record whose time has come.
+    /// Why the next record comes out whose time has come.
+    #[must_use]
+    pub fn ready(&self, now: Timestamp) -> Option<Wake> {
+        let heads = self.tiers.values().filter_map(|tier| tier.heap.peek());
+        let due = heads.filter(|Reverse(entry)| entry.at <= now);
+        due.min_by_key(|Reverse(entry)| entry.at)
+            .map(|Reverse(entry)| entry.wake)
+    }
+
+    /// The next record whose time has come: the one that [`ready`](Self::ready) tells of.
     pub fn pop(&mut self, now: Timestamp) -> Option<(Wake, T)> {
         let ready = |tier: &Tier<T>| tier.heap.peek().map(|Reverse(entry)| entry.at).filter(|at| *at <= now);
         let tier = self

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::orphans::Moves;
 use crate::rebalance::{Context, OFFSETS_TIMEOUT};
 use crate::tracker::Tracker;
 
@@ -105,6 +106,7 @@ impl Setup {
             start: self.config.start,
             group_is_new: AtomicBool::new(true),
             joined: AtomicBool::new(false),
+            moves: Moves::default(),
             stopping: AtomicBool::new(false),
         }
     }

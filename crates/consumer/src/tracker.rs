@@ -115,6 +115,15 @@ impl Tracker {
         owned.map(|owned| owned.dispatched += 1).is_some()
     }
 
+    /// Takes back that a record goes on its way: there was no room for it.
+    pub fn take_back(&self, position: &Position) {
+        let mut state = self.state.lock();
+        if let Some(owned) = state.of(position) {
+            owned.dispatched = owned.dispatched.saturating_sub(1);
+        }
+        self.changed.notify_all();
+    }
+
     /// Whether the assignment under which a record was read is still in force.
     #[must_use]
     pub fn owns(&self, position: &Position) -> bool {

@@ -14,6 +14,7 @@ use postrider_types::{
     Share, Timestamp, Webhook,
 };
 use rand::{Rng, RngExt};
+use tokio_util::sync::CancellationToken;
 
 use self::owed::Owed;
 use crate::config::Config;
@@ -55,7 +56,7 @@ impl Chance {
 /// An attempt that was made.
 #[derive(Debug)]
 pub struct Made {
-    /// The delivery's part in settling its record, still unresolved: a task that is cut short loses it and
+    /// The delivery's part in settling its record, still unresolved: a task that is dropped loses it and
     /// says so.
     pub share: Share,
     /// What the attempt came to.
@@ -104,8 +105,16 @@ impl Attempts {
         }
     }
 
-    /// Makes the delivery's next attempt; a target that could not be prepared fails it unsent.
-    pub async fn make(&self, delivery: Delivery, target: &Result<Target, BadTarget>, chance: Chance) -> Made {
+    /// Makes the delivery's next attempt; a target that could not be prepared fails it unsent. An attempt that is
+    /// `cut` short has no outcome: its delivery is parked, so that its record settles all the same. `None` when
+    /// it cannot be parked; then its record is lost to this process.
+    pub async fn make(
+        &self,
+        delivery: Delivery,
+        target: &Result<Target, BadTarget>,
+        chance: Chance,
+        cut: &CancellationToken,
+    ) -> Option<Made> {
         let Delivery {
             event,
             webhook,
@@ -119,7 +128,10 @@ impl Attempts {
         if let Some(due) = due {
             self.metrics.retried(start.since(due));
         }
-        let timed = self.call(&owed, target, start).await;
+        let timed = tokio::select! {
+            timed = self.call(&owed, target, start) => timed,
+            () = cut.cancelled() => return self.cut_short(owed, share, chance.jitter),
+        };
         let end = self.clock.now();
         let (verdict, finding) = (self.judge(&owed, &timed.reply, end), verdict::find(&timed.reply));
         self.count(&owed, &timed, verdict, end);
@@ -129,14 +141,44 @@ impl Attempts {
             end,
             spent_ms: millis(timed.spent),
         };
-        Made {
+        Some(Made {
             share,
             resolution: self.conclude(&owed, verdict, timed.reply, timing, chance.jitter),
             webhook: owed.webhook,
             finding,
             ended: end,
             endpoint_time: timed.spent.saturating_sub(own_share),
+        })
+    }
+
+    fn cut_short(&self, owed: Owed, share: Share, jitter: f64) -> Option<Made> {
+        if !parking::fits(&owed.event, self.largest_parked) {
+            return None;
         }
+        let now = self.clock.now();
+        let wait = self.schedule.next(1, jitter, None);
+        self.metrics.parked(ParkCause::LaneSlow);
+        let parked = Parked {
+            event: owed.event,
+            tier: self.schedule.tier(wait),
+            waiting: Waiting {
+                webhook_id: owed.webhook.id.clone(),
+                progress: owed.progress,
+                due: now.after(wait),
+                cause: ParkCause::LaneSlow,
+            },
+        };
+        Some(Made {
+            share,
+            resolution: Resolution {
+                parked: Some(parked),
+                ..Resolution::default()
+            },
+            webhook: owed.webhook,
+            finding: Finding::Unknown,
+            ended: now,
+            endpoint_time: Duration::ZERO,
+        })
     }
 
     async fn call(&self, owed: &Owed, target: &Result<Target, BadTarget>, at: Timestamp) -> Timed {

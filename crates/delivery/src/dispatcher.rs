@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Delivery, Fault, Settled, Timestamp, WebhookId};
+use postrider_types::{Clock, Delivery, Fault, Settled, Successes, Timestamp, WebhookId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc::{Receiver, Sender, error::TrySendError};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempts, Chance, Made};
 use crate::client::Clients;
@@ -48,6 +49,8 @@ pub struct Parts {
     pub random: StdRng,
     /// The webhooks that have been failing, and when the first failure after their last success ended.
     pub failing_since: HashMap<WebhookId, Timestamp>,
+    /// When webhooks last took a delivery, from any instance.
+    pub successes: Successes,
     /// Bytes that a retry record may have: the smallest `max.message.bytes` of the retry topics. What
     /// does not fit is never parked; its first failed attempt is its last.
     pub largest_parked: usize,
@@ -66,6 +69,8 @@ pub struct Dispatcher {
     input: Input,
     /// Which of the two inputs has ended and was read to its end.
     exhausted: Both<bool>,
+    /// Fires when requests under way are not waited for any longer.
+    cut: CancellationToken,
 }
 
 /// Where the input stands.
@@ -98,7 +103,8 @@ impl Dispatcher {
             largest_parked: largest,
             ..
         } = parts;
-        let standings = Standings::new(config, issuer.instance.clone(), metrics.clone(), parts.failing_since);
+        let (seeds, successes) = (parts.failing_since, parts.successes);
+        let standings = Standings::new(config, issuer.instance.clone(), metrics.clone(), seeds, successes);
         let parking = Parking::new(Arc::clone(&schedule), issuer.clone(), clock, metrics.clone(), largest);
         let attempts = Attempts::new(config, schedule, issuer, clock, metrics, largest);
         Ok(Self {
@@ -111,11 +117,12 @@ impl Dispatcher {
             drain: config.drain,
             input: Input::Open,
             exhausted: Both::default(),
+            cut: CancellationToken::new(),
         })
     }
 
     /// Sends until both inputs end and everything under way has ended, or `drain` after their end: what
-    /// is then still in flight is cut off unsettled, and logged. Ends at once when nobody takes settled
+    /// is then still in flight is cut short and parked, so that what was answered beside it is not sent again. Ends at once when nobody takes settled
     /// records any more. Deliveries with a due time belong into `retries`, all others into `fresh`, so
     /// that neither kind waits behind the other.
     pub async fn run(
@@ -145,7 +152,7 @@ impl Dispatcher {
                 },
                 () = settled.closed() => return self.abort("Nobody takes settled records any more").await,
                 () = until(moment) => if self.is_too_late() {
-                    return self.abort("Requests were still unanswered after delivery.drain").await;
+                    self.cut_short();
                 },
             }
         }
@@ -189,7 +196,7 @@ impl Dispatcher {
             while let Ok(delivery) = fresh.try_recv().or_else(|_| retries.try_recv()) {
                 self.traffic.offer(delivery, now);
             }
-            let unsent = self.traffic.wind_up();
+            let unsent = self.traffic.wind_up(now);
             if unsent > 0 {
                 tracing::info!(
                     unsent,
@@ -207,7 +214,16 @@ impl Dispatcher {
     }
 
     fn is_too_late(&self) -> bool {
-        matches!(self.input, Input::Over { deadline } if Instant::now() >= deadline)
+        !self.cut.is_cancelled() && matches!(self.input, Input::Over { deadline } if Instant::now() >= deadline)
+    }
+
+    fn cut_short(&self) {
+        let unanswered = self.running.len();
+        tracing::warn!(
+            unanswered,
+            "Requests were still unanswered after delivery.drain; parked, to be sent again"
+        );
+        self.cut.cancel();
     }
 
     fn reads(&self, kind: Kind) -> bool {
@@ -221,7 +237,7 @@ impl Dispatcher {
             Input::Open if reads => None,
             Input::Open => Some(Instant::now() + NOTICE),
             Input::Ending { last_start, .. } => Some(last_start),
-            Input::Over { deadline } => Some(deadline),
+            Input::Over { deadline } => Some(deadline).filter(|_| !self.cut.is_cancelled()),
         };
         [end, self.traffic.next_moment()].into_iter().flatten().min()
     }
@@ -231,7 +247,7 @@ impl Dispatcher {
             let delivery = departure.delivery;
             let target = self.targets.of(&delivery.webhook);
             let chance = Chance::roll(&mut self.random);
-            let attempt = attempt(Arc::clone(&self.attempts), delivery, target, chance);
+            let attempt = attempt(Arc::clone(&self.attempts), delivery, target, chance, self.cut.clone());
             self.running.spawn(departure.seat, attempt);
         }
     }
@@ -246,8 +262,14 @@ impl Dispatcher {
     }
 }
 
-async fn attempt(attempts: Arc<Attempts>, delivery: Delivery, target: Prepared, chance: Chance) -> Made {
-    attempts.make(delivery, &target, chance).await
+async fn attempt(
+    attempts: Arc<Attempts>,
+    delivery: Delivery,
+    target: Prepared,
+    chance: Chance,
+    cut: CancellationToken,
+) -> Option<Made> {
+    attempts.make(delivery, &target, chance, &cut).await
 }
 
 async fn until(moment: Option<Instant>) {

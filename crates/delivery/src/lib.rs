@@ -17,8 +17,8 @@
 //!    share of a record yields what the committer takes. While it takes nothing, nothing is sent.
 //!
 //! Reading order: `config`, `reply`, `verdict`, `schedule`, `headers`, `signature`, `endpoint`,
-//! `address`, `client`, `target`, `attempt`, `lane`, `lanes`, `circuit`, `bucket`, `pace`, `parking`,
-//! `standing`, `traffic`, `dispatcher`.
+//! `address`, `client`, `target`, `attempt`, `lane`, `lanes`, `circuit`, `bucket`, `pace`, `bookings`,
+//! `parking`, `standing`, `traffic`, `dispatcher`.
 
 mod causes;
 mod connector;
@@ -32,6 +32,7 @@ mod traffic;
 
 pub mod address;
 pub mod attempt;
+pub mod bookings;
 pub mod bucket;
 pub mod circuit;
 pub mod client;

@@ -56,11 +56,27 @@ impl Parking {
         fits(event, self.largest)
     }
 
-    /// Parks a delivery: its k-th time in a row takes the schedule's k-th step. `jitter` is uniform in
+    /// The step that a delivery has to wait at least: its k-th parking in a row takes the schedule's k-th.
+    pub(crate) fn step(&self, delivery: &Delivery) -> Duration {
+        self.schedule.step(delivery.progress.parkings.saturating_add(1))
+    }
+
+    /// The shortest and the longest wait of the schedule.
+    pub(crate) fn bounds(&self) -> (Duration, Duration) {
+        (self.schedule.step(1), self.schedule.longest())
+    }
+
+    /// Parks a delivery until its booked time, or for its step with as much chance as `jitter` says, uniform in
     /// `0.0..1.0`.
-    pub(crate) fn park(&self, delivery: Delivery, cause: ParkCause, jitter: f64) -> (Share, Resolution) {
+    pub(crate) fn park(
+        &self,
+        delivery: Delivery,
+        cause: ParkCause,
+        booked: Option<Duration>,
+        jitter: f64,
+    ) -> (Share, Resolution) {
         let parkings = delivery.progress.parkings.saturating_add(1);
-        let wait: Duration = self.schedule.next(parkings, jitter, None);
+        let wait = booked.unwrap_or_else(|| self.schedule.next(parkings, jitter, None));
         self.metrics.parked(cause);
         tracing::debug!(
             delivery.id = %delivery.id(),

@@ -12,13 +12,13 @@ use crate::traffic::Seat;
 /// The tasks, and the place of each.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
-    tasks: JoinSet<Made>,
+    tasks: JoinSet<Option<Made>>,
     seats: HashMap<Id, Seat>,
 }
 
 impl Running {
     /// Starts a task on a place.
-    pub(crate) fn spawn(&mut self, seat: Seat, task: impl Future<Output = Made> + Send + 'static) {
+    pub(crate) fn spawn(&mut self, seat: Seat, task: impl Future<Output = Option<Made>> + Send + 'static) {
         let id = self.tasks.spawn(task).id();
         self.seats.insert(id, seat);
     }
@@ -27,7 +27,7 @@ impl Running {
     /// there is none.
     pub(crate) async fn ended(&mut self) -> (Seat, Option<Made>) {
         let (id, made) = match self.tasks.join_next_with_id().await {
-            Some(Ok((id, made))) => (id, Some(made)),
+            Some(Ok((id, made))) => (id, made),
             Some(Err(error)) => (failed(&error), None),
             None => return std::future::pending().await,
         };

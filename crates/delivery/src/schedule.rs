@@ -67,6 +67,12 @@ impl Schedule {
         self.steps.clone()
     }
 
+    /// The longest interval there is.
+    #[must_use]
+    pub const fn longest(&self) -> Duration {
+        self.max_interval
+    }
+
     /// The most that chance adds to `interval`: how far a retry topic of that delay is read ahead.
     #[must_use]
     pub fn jitter_window(&self, interval: Duration) -> Duration {

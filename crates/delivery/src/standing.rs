@@ -11,11 +11,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_types::{Notice, StatusChange, Timestamp, Webhook, WebhookId};
+use postrider_types::{Notice, StatusChange, Successes, Timestamp, Webhook, WebhookId};
 use tokio::time::Instant;
 
 use self::judging::Judging;
 use crate::attempt::Made;
+use crate::bookings::Bookings;
 use crate::bucket::Bucket;
 use crate::circuit::{Circuit, Entry, Ticket};
 use crate::config::{CircuitConfig, Config};
@@ -83,6 +84,7 @@ pub(crate) struct Standing {
     webhook: Arc<Webhook>,
     pub(crate) circuit: Circuit,
     pub(crate) pace: Pace,
+    pub(crate) bookings: Bookings,
     bucket: Option<Bucket>,
     failing_since: Option<Timestamp>,
     disabled: Option<(Disabled, Instant)>,
@@ -95,6 +97,7 @@ impl Standing {
             webhook: Arc::clone(webhook),
             circuit: Circuit::default(),
             pace: Pace::default(),
+            bookings: Bookings::default(),
             bucket: webhook.rate_limit_per_second.map(|rate| Bucket::new(rate, now)),
             failing_since,
             disabled: None,
@@ -152,6 +155,7 @@ pub(crate) struct Standings {
     known: HashMap<WebhookId, Standing>,
     /// Since when webhooks have been failing that were not met yet.
     seeds: HashMap<WebhookId, Timestamp>,
+    successes: Successes,
     circuit: CircuitConfig,
     disable_after: Duration,
     instance: String,
@@ -165,10 +169,12 @@ impl Standings {
         instance: String,
         metrics: Metrics,
         seeds: HashMap<WebhookId, Timestamp>,
+        successes: Successes,
     ) -> Self {
         Self {
             known: HashMap::new(),
             seeds,
+            successes,
             circuit: config.circuit.clone(),
             disable_after: config.disable_after,
             instance,
@@ -233,6 +239,7 @@ impl Standings {
         let judging = Judging {
             circuit: &self.circuit,
             disable_after: self.disable_after,
+            succeeded: self.successes.last(&made.webhook.id),
             about,
             now,
         };

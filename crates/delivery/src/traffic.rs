@@ -4,7 +4,8 @@
 //! A delivery is parked instead of queued when its webhook's circuit is open, or when at the lane's present
 //! pace or rate limit it would wait longer than `delivery.max_lane_wait`. A queue that moves fast enough to
 //! be emptied within that time is left to fill up: then the source waits. What waits in a lane that hangs
-//! is parked once it has waited that long, and what a lane turns out to have taken too much of, at once.
+//! is parked once it has waited that long, and what a lane turns out to have taken too much of, at once. What a
+//! lane is too slow for comes back at its pace.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -94,7 +95,7 @@ impl Traffic {
         let kind = kind_of(&delivery);
         match self.admission(&delivery, kind, now) {
             Admission::Queue => self.queue(delivery, kind, now),
-            Admission::Park(cause) => self.park(delivery, cause),
+            Admission::Park(cause) => self.park(delivery, cause, now),
             Admission::Skip(why) => self.skip(delivery, why),
         }
     }
@@ -109,7 +110,7 @@ impl Traffic {
             let probe = match self.standings.enter(&webhook, kind, now) {
                 Entry::Refused if self.parking.takes(&delivery.event) => {
                     self.lanes.finish(&webhook, kind, now);
-                    self.park(delivery, ParkCause::CircuitOpen);
+                    self.park(delivery, ParkCause::CircuitOpen, now);
                     continue;
                 }
                 Entry::Probe(ticket) => Some(ticket),
@@ -136,7 +137,7 @@ impl Traffic {
         resolution.status_change = effects.status_change;
         self.settle(share, resolution);
         if let Some(why) = effects.clears {
-            self.clear_lane(&seat.webhook, why);
+            self.clear_lane(&seat.webhook, why, now);
         }
     }
 
@@ -151,7 +152,7 @@ impl Traffic {
             if load.hangs(now, self.max_lane_wait) {
                 self.relieve_hanging(&webhook, now);
             } else {
-                self.relieve_slow(&webhook, &load);
+                self.relieve_slow(&webhook, &load, now);
             }
         }
     }
@@ -178,13 +179,13 @@ impl Traffic {
     /// Ends the waiting at a planned stop. What shares its record with other deliveries is parked, so that
     /// the record settles and none of those is sent again; what is alone is given up, to be read again.
     /// Returns how many were given up.
-    pub(crate) fn wind_up(&mut self) -> usize {
+    pub(crate) fn wind_up(&mut self, now: Instant) -> usize {
         for (webhook, _) in self.lanes.backlog() {
             for kind in Kind::ALL {
                 let parking = &self.parking;
                 let goes = |_, _, delivery: &Delivery| !delivery.share.is_alone() && parking.takes(&delivery.event);
                 let shared = self.lanes.remove(&webhook, kind, goes);
-                self.park_all(shared, ParkCause::LaneSlow);
+                self.park_all(shared, ParkCause::LaneSlow, now);
             }
         }
         self.clear()
@@ -220,8 +221,8 @@ impl Traffic {
     }
 
     /// How many deliveries can follow one another in a lane within `max_lane_wait`, and what sets the bound;
-    /// `None` when a queue can be full without exceeding it.
-    fn tightest(&mut self, webhook: &WebhookId, limit: usize) -> Option<(f64, ParkCause)> {
+    /// `None` when nothing is known of it.
+    fn narrowest(&mut self, webhook: &WebhookId, limit: usize) -> Option<(f64, ParkCause)> {
         let standing = self.standings.of(webhook)?;
         let pace = standing.pace.capacity(limit, self.max_lane_wait);
         let rate = standing
@@ -229,8 +230,13 @@ impl Traffic {
             .map(|rate| f64::from(rate) * self.max_lane_wait.as_secs_f64());
         let bounds = [(pace, ParkCause::LaneSlow), (rate, ParkCause::RateLimit)];
         let known = bounds.into_iter().filter_map(|(room, cause)| Some((room?, cause)));
-        let tightest = known.min_by(|(a, _), (b, _)| a.total_cmp(b));
-        tightest.filter(|(room, _)| !at_least_room(*room, self.queue))
+        known.min_by(|(a, _), (b, _)| a.total_cmp(b))
+    }
+
+    /// The same, when a full queue would exceed it.
+    fn tightest(&mut self, webhook: &WebhookId, limit: usize) -> Option<(f64, ParkCause)> {
+        let narrowest = self.narrowest(webhook, limit);
+        narrowest.filter(|(room, _)| !at_least_room(*room, self.queue))
     }
 
     fn queue(&mut self, delivery: Delivery, kind: Kind, now: Instant) {
@@ -249,12 +255,12 @@ impl Traffic {
                 now.saturating_duration_since(since) >= self.max_lane_wait && parking.takes(&delivery.event)
             };
             let late = self.lanes.remove(webhook, kind, late);
-            self.park_all(late, ParkCause::LaneSlow);
+            self.park_all(late, ParkCause::LaneSlow, now);
         }
     }
 
     /// What came last goes, as far as it is too much.
-    fn relieve_slow(&mut self, webhook: &WebhookId, load: &Load) {
+    fn relieve_slow(&mut self, webhook: &WebhookId, load: &Load, now: Instant) {
         let Some((room, cause)) = self.tightest(webhook, load.limit) else {
             return;
         };
@@ -266,29 +272,45 @@ impl Traffic {
             let parking = &self.parking;
             let excess = |place, _, delivery: &Delivery| place >= keep[kind] && parking.takes(&delivery.event);
             let excess = self.lanes.remove(webhook, kind, excess);
-            self.park_all(excess, cause);
+            self.park_all(excess, cause, now);
         }
     }
 
-    fn clear_lane(&mut self, webhook: &WebhookId, why: Clears) {
+    fn clear_lane(&mut self, webhook: &WebhookId, why: Clears, now: Instant) {
         for kind in Kind::ALL {
             let parking = &self.parking;
             let goes = |_, _, delivery: &Delivery| why != Clears::Parked || parking.takes(&delivery.event);
             let cleared = self.lanes.remove(webhook, kind, goes);
             match why {
-                Clears::Parked => self.park_all(cleared, ParkCause::CircuitOpen),
+                Clears::Parked => self.park_all(cleared, ParkCause::CircuitOpen, now),
                 Clears::Skipped(why) => cleared.into_iter().for_each(|delivery| self.skip(delivery, why)),
             }
         }
     }
 
-    fn park_all(&mut self, deliveries: Vec<Delivery>, cause: ParkCause) {
-        deliveries.into_iter().for_each(|delivery| self.park(delivery, cause));
+    fn park_all(&mut self, deliveries: Vec<Delivery>, cause: ParkCause, now: Instant) {
+        deliveries
+            .into_iter()
+            .for_each(|delivery| self.park(delivery, cause, now));
     }
 
-    fn park(&mut self, delivery: Delivery, cause: ParkCause) {
-        let (share, resolution) = self.parking.park(delivery, cause, self.random.random());
+    fn park(&mut self, delivery: Delivery, cause: ParkCause, now: Instant) {
+        let booked = match cause {
+            ParkCause::LaneSlow | ParkCause::RateLimit => self.book(&delivery, now),
+            ParkCause::Retry | ParkCause::CircuitOpen => None,
+        };
+        let (share, resolution) = self.parking.park(delivery, cause, booked, self.random.random());
         self.settle(share, resolution);
+    }
+
+    /// The next time at which the lane has a place for a delivery that it has none for now, if its pace is known.
+    fn book(&mut self, delivery: &Delivery, now: Instant) -> Option<Duration> {
+        let webhook = &delivery.webhook.id;
+        let limit = self.lanes.load(webhook).limit.max(1);
+        let (room, _) = self.narrowest(webhook, limit)?;
+        let pace = room / self.max_lane_wait.as_secs_f64();
+        let (step, bounds) = (self.parking.step(delivery), self.parking.bounds());
+        self.standings.of(webhook)?.bookings.book(step, pace, bounds, now)
     }
 
     fn skip(&mut self, delivery: Delivery, why: Disabled) {

@@ -5,6 +5,7 @@
 //! over all instances, those that are gone included.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use postrider_types::{OutcomeResult, Settled, Timestamp, WebhookId};
 use serde::{Deserialize, Serialize};
@@ -36,9 +37,16 @@ impl Counts {
         }
     }
 
-    /// Whether a reader of the topic would learn anything: a success after a success tells nothing.
-    fn differs(&self, other: &Self) -> bool {
-        (self.appended, self.completed, self.failing_since) != (other.appended, other.completed, other.failing_since)
+    /// Whether a reader of the topic would learn anything from this after `told`: a success after a success is
+    /// news only once it is `stale` old, for those who would disable a webhook that has none.
+    fn differs(&self, told: &Self, stale: Duration) -> bool {
+        let renewed = match (self.last_success, told.last_success) {
+            (Some(now), Some(then)) => now.since(then) >= stale,
+            (now, then) => now != then,
+        };
+        renewed
+            || (self.appended, self.completed, self.failing_since)
+                != (told.appended, told.completed, told.failing_since)
     }
 }
 
@@ -57,13 +65,18 @@ pub fn parse_key(key: &str) -> Option<(&str, WebhookId)> {
 
 /// This instance's own counts; what they would be is computed first, and kept once it is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OwnCounts(HashMap<WebhookId, Counts>);
+pub struct OwnCounts {
+    /// As they were told last.
+    told: HashMap<WebhookId, Counts>,
+    stale: Duration,
+}
 
 impl OwnCounts {
-    /// Goes on from what the topic holds of this instance.
+    /// Goes on from what the topic holds of this instance. A webhook that goes on succeeding is told of again
+    /// when its last success that was told is `stale` old.
     #[must_use]
-    pub const fn new(counts: HashMap<WebhookId, Counts>) -> Self {
-        Self(counts)
+    pub const fn new(told: HashMap<WebhookId, Counts>, stale: Duration) -> Self {
+        Self { told, stale }
     }
 
     /// The counts of the webhooks that these records touch, as they would be after them.
@@ -84,17 +97,17 @@ impl OwnCounts {
                 }
             }
         }
-        touched.retain(|webhook, counts| counts.differs(&self.of(webhook)));
+        touched.retain(|webhook, counts| counts.differs(&self.of(webhook), self.stale));
         touched
     }
 
     /// These counts are committed.
     pub fn apply(&mut self, touched: HashMap<WebhookId, Counts>) {
-        self.0.extend(touched);
+        self.told.extend(touched);
     }
 
     fn of(&self, webhook: &WebhookId) -> Counts {
-        self.0.get(webhook).copied().unwrap_or_default()
+        self.told.get(webhook).copied().unwrap_or_default()
     }
 
     fn begin<'a>(&self, touched: &'a mut HashMap<WebhookId, Counts>, webhook: &WebhookId) -> &'a mut Counts {
@@ -141,6 +154,13 @@ impl PendingTable {
         let told =
             |(webhook, all): (&WebhookId, &HashMap<String, Counts>)| Some((webhook.clone(), *all.get(instance)?));
         self.0.iter().filter_map(told).collect()
+    }
+
+    /// When a webhook last took a delivery, as far as any instance told.
+    #[must_use]
+    pub fn last_success(&self, webhook: &WebhookId) -> Option<Timestamp> {
+        let told = self.0.get(webhook)?.values();
+        told.filter_map(|counts| counts.last_success).max()
     }
 
     /// The webhooks that fail, and since when: the first failure after the last success anywhere.
@@ -228,17 +248,20 @@ mod tests {
     }
 
     #[test]
-    fn a_success_after_a_success_is_not_worth_a_record() {
+    fn a_success_soon_after_a_success_is_not_worth_a_record() {
+        const STALE: Duration = Duration::from_millis(100);
         let mut counts = Counts::default();
         counts.attempted(OutcomeResult::Failed, at(5));
         counts.attempted(OutcomeResult::Failed, at(9));
         assert_eq!(counts.failing_since, Some(at(5)));
         let failing = counts;
         counts.attempted(OutcomeResult::Success, at(12));
-        assert!(counts.differs(&failing));
+        assert!(counts.differs(&failing, STALE));
         let well = counts;
-        counts.attempted(OutcomeResult::Success, at(15));
-        assert!(!counts.differs(&well));
+        counts.attempted(OutcomeResult::Success, at(111));
+        assert!(!counts.differs(&well, STALE));
+        counts.attempted(OutcomeResult::Success, at(112));
+        assert!(counts.differs(&well, STALE));
     }
 
     #[test]

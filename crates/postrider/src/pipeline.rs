@@ -1,11 +1,13 @@
 //! The daemon: four stages and three bounded channels, and what has to stand before they start.
 //!
 //! ```text
-//! consumer ──arrivals──▶ router ──deliveries──▶ dispatcher ──settled──▶ committer
-//!     └───────────────────── dead letters, hops ──────────────────settled──┘
+//! consumer ──events───▶ router ──deliveries──▶ dispatcher ──settled──▶ committer
+//!     ├─────due retries─▶ router ──deliveries──────▲                         │
+//!     └───────────────────── dead letters, hops ─────────────────────settled─┘
 //! ```
 //!
-//! First attempts and due retries go to the dispatcher by channels of their own.
+//! First attempts and due retries have channels and a router of their own, so that neither kind waits behind
+//! the other.
 //!
 //! Only the consumer hears `stop`. It closes its end of the channels, and each later stage ends when its
 //! input does, so the pipeline drains front to back by itself. The consumer stays a member of the group
@@ -41,7 +43,7 @@ use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
 use postrider_routing::{Router, SharedTable};
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Timestamp, WebhookId};
+use postrider_types::{Clock, Successes, Timestamp, WebhookId};
 use postrider_webhooks::Directory;
 use prometheus::Registry;
 use rand::SeedableRng;
@@ -58,7 +60,7 @@ use crate::telemetry;
 
 pub(crate) use reload::Reload;
 
-/// Events between the poll thread and routing.
+/// Events, and due retries, between the poll thread and routing.
 const ARRIVALS: usize = 1_024;
 /// Deliveries of each kind between routing and their lanes, where they queue.
 const DELIVERIES: usize = 256;
@@ -66,6 +68,8 @@ const DELIVERIES: usize = 256;
 const SETTLED: usize = 10_000;
 /// What stopping may take beyond `delivery.drain`: the last transaction, and leaving the group.
 const LEAVING: Duration = Duration::from_secs(15);
+/// How often a webhook that goes on succeeding is told of within `delivery.disable_after`.
+const SUCCESSES_TOLD: u32 = 10;
 
 /// What a run needs besides its configuration.
 pub(crate) struct Surroundings {
@@ -127,6 +131,7 @@ struct Core {
     admin: SocketAddr,
     reachability: Reachability,
     flush: Flush,
+    successes: Successes,
     stop: CancellationToken,
     /// Fires when nothing more will be committed.
     committed: CancellationToken,
@@ -172,6 +177,7 @@ impl Core {
             clock: Clock::system(),
             reachability: Reachability::default(),
             flush: Flush::default(),
+            successes: Successes::default(),
             stop,
             committed: CancellationToken::new(),
             give_up: CancellationToken::new(),
@@ -209,11 +215,12 @@ impl Core {
             return Ok(());
         };
         conditions.webhooks_loaded();
-        let own = OwnCounts::new(tables.pending().of_instance(&self.config.instance_id));
+        let told = tables.pending().of_instance(&self.config.instance_id);
+        let own = OwnCounts::new(told, self.config.delivery.disable_after / SUCCESSES_TOLD);
         let committer = committer.counting_from(own);
         let dispatcher = self.dispatcher(largest_parked, tables.pending().failing())?;
         let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
-        tables.follow(Arc::clone(&directory), gauges, &self.stop)?;
+        tables.follow(Arc::clone(&directory), gauges, self.successes.clone(), &self.stop)?;
         let (joined, is_joined) = watch::channel(false);
         let setup = self.consumer_setup(joined, retired);
         let watching = [
@@ -333,6 +340,7 @@ impl Core {
             metrics,
             random: StdRng::from_rng(&mut rand::rng()),
             failing_since,
+            successes: self.successes.clone(),
             largest_parked,
         };
         Ok(Dispatcher::new(&self.config.delivery, parts).map_err(under("delivery"))?)
@@ -352,26 +360,29 @@ impl Core {
         dispatcher: Dispatcher,
         committer: Committer,
     ) -> anyhow::Result<()> {
-        let (arrivals_in, arrivals_out) = mpsc::channel(ARRIVALS);
-        let (fresh, fresh_out) = mpsc::channel(DELIVERIES);
-        let (retries, retries_out) = mpsc::channel(DELIVERIES);
-        let (settled_in, settled_out) = mpsc::channel(SETTLED);
+        let (events_in, events) = mpsc::channel(ARRIVALS);
+        let (due_in, due) = mpsc::channel(ARRIVALS);
+        let (fresh_in, fresh) = mpsc::channel(DELIVERIES);
+        let (retries_in, retries) = mpsc::channel(DELIVERIES);
+        let (settled_in, settled) = mpsc::channel(SETTLED);
         let router = self.router(table);
-        let deliveries = postrider_routing::Outlets { fresh, retries };
         let membership = consumer.membership();
         let outlets = Outlets {
-            arrivals: arrivals_in,
+            fresh: events_in,
+            retries: due_in,
             settled: settled_in.clone(),
         };
         let flush = self.flush.clone();
         let mut stages = ending::Stages::new(self.stop.clone());
         stages.thread("consumer", move || consumer.run(outlets))?;
-        stages.task("router", router.run(arrivals_out, deliveries, settled_in.clone()));
-        stages.task("dispatcher", dispatcher.run(fresh_out, retries_out, settled_in));
+        let second = router.clone();
+        stages.task("router of events", router.run(events, fresh_in, settled_in.clone()));
+        stages.task("router of retries", second.run(due, retries_in, settled_in.clone()));
+        stages.task("dispatcher", dispatcher.run(fresh, retries, settled_in));
         let committed = self.committed.clone();
         stages.thread("committer", move || {
             let _fires = committed.drop_guard();
-            committer.run(settled_out, &membership, &flush)
+            committer.run(settled, &membership, &flush)
         })?;
         info!("Reading");
         let patience = self.config.delivery.drain + LEAVING;

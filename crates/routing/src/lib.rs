@@ -31,6 +31,6 @@ pub use config::Config;
 pub use explain::{Explanation, explain};
 pub use filter::Filter;
 pub use metrics::Metrics;
-pub use router::{Outlets, Router};
+pub use router::Router;
 pub use shared::SharedTable;
 pub use table::{Matches, Table};

@@ -12,8 +12,9 @@ use crate::metrics::Metrics;
 use crate::plan::{Plan, Skip, plan};
 use crate::shared::SharedTable;
 
-/// Routes arrivals by the table of the moment.
-#[derive(Debug)]
+/// Routes arrivals by the table of the moment. Events and due retries come to routers of their own, so that
+/// neither kind waits behind the other.
+#[derive(Debug, Clone)]
 pub struct Router {
     table: SharedTable,
     issuer: Issuer,
@@ -21,28 +22,8 @@ pub struct Router {
     metrics: Metrics,
 }
 
-/// Where deliveries go: first attempts and due retries apart, so that neither waits behind the other.
-#[derive(Debug)]
-pub struct Outlets {
-    /// First attempts.
-    pub fresh: Sender<Delivery>,
-    /// Parked deliveries that came due.
-    pub retries: Sender<Delivery>,
-}
-
 /// A later stage has ended, and nothing can be handed on.
 struct PeerGone;
-
-impl Outlets {
-    async fn send(&self, delivery: Delivery) -> Result<(), PeerGone> {
-        let outlet = if delivery.due.is_some() {
-            &self.retries
-        } else {
-            &self.fresh
-        };
-        outlet.send(delivery).await.map_err(|_| PeerGone)
-    }
-}
 
 impl Router {
     /// Makes the stage, and has `metrics` show the table's counts from now on.
@@ -62,12 +43,11 @@ impl Router {
 
     /// Routes until `arrivals` ends or a later stage is gone. In the latter case the records it holds
     /// are dropped unsettled, which counts as a loss.
-    pub async fn run(self, mut arrivals: Receiver<Arrival>, deliveries: Outlets, settled: Sender<Settled>) {
+    pub async fn run(self, mut arrivals: Receiver<Arrival>, deliveries: Sender<Delivery>, settled: Sender<Settled>) {
         loop {
             let arrival = tokio::select! {
                 biased;
-                () = deliveries.fresh.closed() => break,
-                () = deliveries.retries.closed() => break,
+                () = deliveries.closed() => break,
                 () = settled.closed() => break,
                 arrival = arrivals.recv() => arrival,
             };
@@ -79,7 +59,12 @@ impl Router {
         warn!("A later stage is gone; routing ends");
     }
 
-    async fn route(&self, arrival: Arrival, deliveries: &Outlets, settled: &Sender<Settled>) -> Result<(), PeerGone> {
+    async fn route(
+        &self,
+        arrival: Arrival,
+        deliveries: &Sender<Delivery>,
+        settled: &Sender<Settled>,
+    ) -> Result<(), PeerGone> {
         let plan = self.plan(&arrival);
         let Arrival { event, record, .. } = arrival;
         let resolutions: Vec<_> = plan.skipped.iter().map(|skip| self.skip(&event, skip)).collect();
@@ -98,7 +83,7 @@ impl Router {
                 due: owed.due,
                 share,
             };
-            deliveries.send(delivery).await?;
+            deliveries.send(delivery).await.map_err(|_| PeerGone)?;
         }
         Ok(())
     }

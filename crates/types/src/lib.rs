@@ -22,6 +22,7 @@ pub mod position;
 pub mod secret;
 pub mod settlement;
 pub mod status;
+pub mod successes;
 pub mod units;
 pub mod webhook;
 
@@ -34,4 +35,5 @@ pub use outcome::{ErrorKind, Outcome, OutcomeResult};
 pub use position::{AssignmentNumber, Offset, Origin, Partition, Position};
 pub use secret::Secret;
 pub use settlement::{Arrival, DeadLetter, DeadLetterReason, Held, Losses, Record, Resolution, Settled, Share};
+pub use successes::Successes;
 pub use webhook::{Webhook, WebhookId};

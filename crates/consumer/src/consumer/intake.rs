@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fail::fail_point;
-use postrider_types::{Arrival, Carrier, Event, Held, Offset, Parked, Partition, Position, Record, Resolution};
+use postrider_types::{Arrival, Carrier, Event, Held, Offset, Partition, Position, Record, Resolution};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use tracing::debug;
@@ -15,7 +15,7 @@ use crate::error::ConsumerError;
 use crate::ledger::Delivered;
 use crate::message::detach;
 use crate::outlets::{Outgoing, Outlets};
-use crate::retry_tiers::{Read, Wake, tier_for};
+use crate::retry_tiers::Read;
 use crate::setup::Topic;
 use crate::tracker::TopicPartition;
 
@@ -116,7 +116,7 @@ impl Consumer {
                 let record = record.releasing(waiting.webhook_id.clone());
                 let item = Sleeper {
                     event,
-                    carrier: Carrier::Retry(waiting),
+                    carrier: waiting,
                     record,
                 };
                 self.tiers.take_in(
@@ -134,30 +134,5 @@ impl Consumer {
             }
             Err(rejection) => self.reject(kept, record, &rejection, outlets),
         }
-    }
-
-    pub(super) fn wake_sleepers(&mut self, outlets: &Outlets) -> Result<(), ConsumerError> {
-        while let Some((wake, sleeper)) = self.tiers.pop(self.clock.now()) {
-            fail_point!("k9");
-            let Sleeper { event, carrier, record } = sleeper;
-            let outgoing = match (wake, carrier) {
-                (Wake::Hop, Carrier::Retry(waiting)) => {
-                    let remaining = waiting.due.since(self.clock.now());
-                    let tier = tier_for(&self.setup.delays, remaining).unwrap_or(remaining);
-                    let parked = Some(Parked {
-                        event,
-                        tier,
-                        waiting: *waiting,
-                    });
-                    Outgoing::Settled(record.settle(vec![Resolution {
-                        parked,
-                        ..Resolution::default()
-                    }]))
-                }
-                (_, carrier) => Outgoing::Arrival(Arrival { event, carrier, record }),
-            };
-            self.hand_on(outgoing, outlets)?;
-        }
-        Ok(())
     }
 }

@@ -246,7 +246,10 @@ async fn make(attempts: &Attempts, webhook: Webhook) -> (Settled, Losses) {
     let target = Target::prepare(&webhook, &policy, &samples::clients(&policy, &attempts.metrics));
     let losses = Losses::default();
     let delivery = samples::delivery(&Arc::new(webhook), 5, &losses);
-    let made = attempts.make(delivery, &target, CHANCE).await;
+    let made = attempts
+        .make(delivery, &target, CHANCE, &CancellationToken::new())
+        .await
+        .unwrap();
     (made.share.resolve(made.resolution).unwrap(), losses)
 }
 
@@ -386,7 +389,10 @@ async fn a_delivery_keeps_the_trace_it_came_with() {
     let mut delivery = samples::delivery(&webhook, 5, &Losses::default());
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     delivery.progress.trace = Some(trace.parse().unwrap());
-    let made = attempts.make(delivery, &target, CHANCE).await;
+    let made = attempts
+        .make(delivery, &target, CHANCE, &CancellationToken::new())
+        .await
+        .unwrap();
     assert_eq!(receiver.requests()[0].headers["traceparent"], trace);
     let outcome = only(made.share.resolve(made.resolution).unwrap());
     assert_eq!(outcome.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));

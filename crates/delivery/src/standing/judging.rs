@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use postrider_types::StatusChange;
 use postrider_types::webhook::WebhookStatus;
+use postrider_types::{StatusChange, Timestamp};
 use tokio::time::Instant;
 
 use super::{Clears, Disabled, Effects, Standing};
@@ -16,6 +16,8 @@ use crate::verdict::Finding;
 pub(super) struct Judging<'a> {
     pub(super) circuit: &'a CircuitConfig,
     pub(super) disable_after: Duration,
+    /// The webhook's last success that any instance told of.
+    pub(super) succeeded: Option<Timestamp>,
     pub(super) about: About<'a>,
     pub(super) now: Instant,
 }
@@ -63,7 +65,9 @@ impl Judging<'_> {
     }
 
     fn failing(&self, standing: &mut Standing) -> Option<Effects> {
-        let since = *standing.failing_since.get_or_insert(self.about.at);
+        let since = standing.failing_since.get_or_insert(self.about.at);
+        // What fails here may succeed with another instance.
+        let since = (*since).max(self.succeeded.unwrap_or(*since));
         let over = self.about.at.since(since) >= self.disable_after;
         over.then(|| self.disable(standing, Disabled::Failing(self.disable_after)))
     }

@@ -9,6 +9,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 struct Desk {
     standings: Standings,
+    successes: Successes,
     registry: Registry,
     now: Instant,
     at: Timestamp,
@@ -25,8 +26,10 @@ impl Desk {
             },
             ..Config::default()
         };
+        let successes = Successes::default();
         Self {
-            standings: Standings::new(&config, "postrider-0".into(), metrics, seeds),
+            standings: Standings::new(&config, "postrider-0".into(), metrics, seeds, successes.clone()),
+            successes,
             registry,
             now: Instant::now(),
             at: START,
@@ -73,6 +76,23 @@ fn edited(webhook: &Webhook, edit: impl FnOnce(&mut Webhook)) -> Arc<Webhook> {
     let mut webhook = webhook.clone();
     edit(&mut webhook);
     Arc::new(webhook)
+}
+
+#[test]
+fn a_webhook_that_another_instance_reaches_is_not_disabled_for_failing_here() {
+    let (mut desk, webhook) = (Desk::new(HashMap::new()), hook("wh_1"));
+    desk.find(&webhook, Finding::Failing);
+    desk.wait(DAY * 4);
+    desk.successes.note(&webhook.id, desk.at);
+    desk.wait(DAY * 2);
+    desk.find(&webhook, Finding::Failing);
+    assert!(
+        !desk.is_disabled(&webhook),
+        "six days of failures here, two without a success anywhere"
+    );
+    desk.wait(DAY * 3);
+    desk.find(&webhook, Finding::Failing);
+    assert!(desk.is_disabled(&webhook));
 }
 
 #[test]

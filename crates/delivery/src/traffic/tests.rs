@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Losses, Timestamp, Webhook};
+use postrider_types::{Clock, Losses, Successes, Timestamp, Webhook};
 use prometheus::Registry;
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -34,7 +34,14 @@ impl Desk {
         };
         let schedule = Arc::new(Schedule::new(&config.retry).unwrap());
         let clock = Clock::starting_at(Timestamp::from_millis(0));
-        let standings = Standings::new(config, issuer.instance.clone(), metrics.clone(), HashMap::new());
+        let seeds = HashMap::new();
+        let standings = Standings::new(
+            config,
+            issuer.instance.clone(),
+            metrics.clone(),
+            seeds,
+            Successes::default(),
+        );
         let parking = Parking::new(schedule, issuer, clock, metrics, 1 << 20);
         Self {
             traffic: Traffic::new(config, standings, parking, StdRng::seed_from_u64(1)),

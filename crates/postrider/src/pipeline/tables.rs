@@ -9,6 +9,7 @@ use postrider_kafka::Connection;
 use postrider_kafka::metrics::PendingGauges;
 use postrider_kafka::pending::PendingTable;
 use postrider_kafka::tail::Tail;
+use postrider_types::{Successes, WebhookId};
 use postrider_webhooks::Directory;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -80,6 +81,7 @@ impl Tables {
         self,
         directory: Arc<Directory>,
         mut gauges: PendingGauges,
+        successes: Successes,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         let Self {
@@ -89,6 +91,9 @@ impl Tables {
         } = self;
         info!(webhooks = directory.table().load().webhooks().len(), "Webhooks known");
         gauges.show_all(&table);
+        for webhook in table.webhooks() {
+            note_success(&successes, &table, webhook);
+        }
         let stopped = stop.clone();
         std::thread::Builder::new()
             .name("webhooks".to_owned())
@@ -101,10 +106,17 @@ impl Tables {
                 pending.follow(&stopped, |entry| {
                     if let Some(webhook) = table.take_in(&entry.key, entry.value.as_deref()) {
                         gauges.show(&table, &webhook);
+                        note_success(&successes, &table, &webhook);
                     }
                 });
             })
             .context("the system gives no thread")?;
         Ok(())
+    }
+}
+
+fn note_success(successes: &Successes, table: &PendingTable, webhook: &WebhookId) {
+    if let Some(at) = table.last_success(webhook) {
+        successes.note(webhook, at);
     }
 }

@@ -19,7 +19,6 @@ struct Stage {
     registry: Registry,
     arrivals: Option<Sender<Arrival>>,
     deliveries: Receiver<Delivery>,
-    retries: Receiver<Delivery>,
     settled: Receiver<Settled>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -40,12 +39,7 @@ fn start(webhooks: Vec<Webhook>, record_skipped: bool) -> Stage {
     };
     let router = Router::new(table.clone(), issuer, record_skipped, metrics);
     let (arrivals, arrivals_rx) = mpsc::channel(8);
-    let (fresh, deliveries) = mpsc::channel(8);
-    let (retries_tx, retries) = mpsc::channel(8);
-    let outlets = Outlets {
-        fresh,
-        retries: retries_tx,
-    };
+    let (deliveries_tx, deliveries) = mpsc::channel(8);
     let (settled_tx, settled) = mpsc::channel(8);
     Stage {
         origins: Origins::default(),
@@ -53,9 +47,8 @@ fn start(webhooks: Vec<Webhook>, record_skipped: bool) -> Stage {
         registry,
         arrivals: Some(arrivals),
         deliveries,
-        retries,
         settled,
-        task: tokio::spawn(router.run(arrivals_rx, outlets, settled_tx)),
+        task: tokio::spawn(router.run(arrivals_rx, deliveries_tx, settled_tx)),
     }
 }
 
@@ -198,7 +191,7 @@ async fn a_retry_goes_on_with_its_progress_and_todays_webhook() {
         .table
         .replace(Table::build(vec![changed, webhook("wh_2")]).unwrap());
     stage.send(event("{}"), retry("wh_1")).await;
-    let delivery = stage.retries.recv().await.unwrap();
+    let delivery = stage.deliveries.recv().await.unwrap();
     let waiting = waiting("wh_1");
     assert_eq!(delivery.webhook.url, "https://new.example/");
     assert_eq!(
@@ -207,7 +200,7 @@ async fn a_retry_goes_on_with_its_progress_and_todays_webhook() {
     );
     assert!(delivery.share.resolve(Resolution::default()).is_some());
     assert!(
-        stage.deliveries.try_recv().is_err() && stage.retries.try_recv().is_err(),
+        stage.deliveries.try_recv().is_err(),
         "the other webhook gets nothing of a retry"
     );
 }
@@ -311,21 +304,8 @@ async fn ends_when_a_later_stage_is_gone_even_while_nothing_arrives() {
     stage.task.await.unwrap();
     assert_eq!(stage.origins.losses.count(), 0);
     let stage = start(vec![webhook("wh_1")], true);
-    drop(stage.retries);
+    drop(stage.deliveries);
     stage.task.await.unwrap();
-}
-
-#[tokio::test]
-async fn a_retry_does_not_wait_behind_first_attempts() {
-    let mut stage = start(vec![webhook("wh_1")], true);
-    // The channel of first attempts takes eight.
-    for _ in 0..8 {
-        stage.send(event("{}"), Carrier::Source).await;
-    }
-    stage.send(event("{}"), retry("wh_1")).await;
-    let delivery = stage.retries.recv().await.unwrap();
-    assert!(delivery.due.is_some() && stage.retries.try_recv().is_err());
-    drop(delivery.share.resolve(Resolution::default()));
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ pub(super) fn parts(config: &Config, registry: &Registry) -> Parts {
         metrics,
         random: StdRng::seed_from_u64(1),
         failing_since: std::collections::HashMap::new(),
+        successes: postrider_types::Successes::default(),
         largest_parked: 1_048_588,
     }
 }

@@ -1,0 +1,174 @@
+//! What the poll thread looks after between two polls: pauses, gauges, losses, cleaning, partitions without an
+//! owner.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use postrider_types::Partition;
+use rdkafka::consumer::Consumer as _;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Consumer, PASSING, Rejoining, UPKEEP};
+use crate::error::ConsumerError;
+use crate::ledger::MAX_SPAN;
+use crate::orphans::{Lookout, Named, spared};
+use crate::tracker::TopicPartition;
+
+/// How long the whole subscription waits at most after a topic was left out of it.
+const LEFT_OUT: Duration = Duration::from_secs(10);
+
+impl Consumer {
+    /// Looks after what time and settling change: pauses, gauges, losses, partitions that went.
+    pub(super) fn upkeep(&mut self) -> Result<(), ConsumerError> {
+        self.setup.heartbeat.tick();
+        let now = Instant::now();
+        if now < self.upkeep_due {
+            return Ok(());
+        }
+        self.upkeep_due = now + UPKEEP;
+        if self.losses.count() > 0 {
+            return Err(ConsumerError::Lost(self.losses.count()));
+        }
+        self.forget_strangers();
+        self.balance();
+        self.pass_over();
+        self.show();
+        self.clean();
+        self.tend_orphans();
+        Ok(())
+    }
+
+    /// Transaction markers and compacted records at a partition's end are never delivered: what the client
+    /// has passed over is settled.
+    fn pass_over(&mut self) {
+        let now = Instant::now();
+        if now < self.passing_due {
+            return;
+        }
+        self.passing_due = now + PASSING;
+        let Ok(positions) = self.kafka.position() else { return };
+        for element in positions.elements() {
+            if let rdkafka::Offset::Offset(position) = element.offset() {
+                self.tracker
+                    .pass_over(&(element.topic().into(), Partition(element.partition())), position);
+            }
+        }
+    }
+
+    fn clean(&mut self) {
+        if !self.cleaner.is_due() {
+            return;
+        }
+        let mut committed = self.tracker.committed();
+        committed.retain(|((topic, _), _)| self.is_retry(topic));
+        self.cleaner.clean(committed);
+    }
+
+    fn forget_strangers(&mut self) {
+        let tracker = Arc::clone(&self.tracker);
+        let ours = |key: &TopicPartition| tracker.watermark(&key.0, key.1).is_some();
+        for sleeper in self.tiers.retain(ours) {
+            sleeper.record.give_back();
+        }
+        self.pauses.retain(ours);
+    }
+
+    /// Pauses and resumes partitions as the bounds say. The last eighth of the bytes is kept for retries, so that
+    /// events that wait do not keep them from being read.
+    fn balance(&mut self) {
+        let all = self.setup.config.max_held_bytes.0;
+        let held = self.totals.bytes();
+        let now = self.clock.now();
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for (key, span) in self.tracker.spans() {
+            let resting = self.pauses.holds(&key);
+            let is_source = !self.is_retry(&key.0);
+            let most = if is_source { all / 8 * 7 } else { all };
+            // Reading goes on well below a bound, or each record would pause and resume.
+            let (most, furthest) = if resting {
+                (most / 4 * 3, MAX_SPAN / 4 * 3)
+            } else {
+                (most, MAX_SPAN)
+            };
+            let stalled = is_source && self.stalled;
+            let rest = stalled || held >= most || span >= furthest || self.tiers.rests(&key, now, resting);
+            match (rest, resting) {
+                (true, false) => pause.push(key),
+                (false, true) => resume.push(key),
+                _ => {}
+            }
+        }
+        self.pauses.pause(&self.kafka, &pause);
+        self.pauses.resume(&self.kafka, &resume);
+    }
+
+    fn show(&self) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let metrics = &self.setup.metrics;
+        metrics.held_events.set(gauge(self.totals.events()));
+        metrics.held_bytes.set(gauge(self.totals.bytes()));
+        metrics.paused.set(gauge(self.pauses.len() as u64));
+        metrics.kafka_up.set(i64::from(self.setup.reachability.is_up()));
+        for (delay, late) in self.tiers.lags(self.clock.now()) {
+            metrics.parked_lag(delay, late);
+        }
+        self.setup.joined.send_if_modified(|joined| {
+            let now = self.kafka.context().joined.load(Ordering::Relaxed);
+            std::mem::replace(joined, now) != now
+        });
+    }
+
+    /// Subscribes to all topics but one.
+    pub(super) fn subscribe_without(&self, left_out: Option<&Arc<str>>) -> Result<(), ConsumerError> {
+        let names = self.setup.topics.keys().filter(|name| Some(*name) != left_out);
+        let names: Vec<&str> = names.map(|name| &**name).collect();
+        self.kafka.subscribe(&names).map_err(ConsumerError::Subscribe)
+    }
+
+    /// Begins to look for partitions without an owner, on a thread of its own, until stopped.
+    pub(super) fn keep_lookout(&self) -> Result<(), ConsumerError> {
+        let named = |setting: &str| self.setup.client.get(setting).unwrap_or_default().to_owned();
+        let lookout = Lookout {
+            kafka: Arc::clone(&self.kafka),
+            runtime: self.setup.runtime.clone(),
+            stop: self.setup.stop.clone(),
+            group: named("group.id"),
+            client: named("client.id"),
+            topics: self.setup.topics.keys().cloned().collect(),
+            moves: Arc::clone(&self.kafka.context().moves),
+            wanted: self.wanted.clone(),
+        };
+        let began = std::thread::Builder::new()
+            .name("lookout".to_owned())
+            .spawn(move || lookout.keep());
+        began.map(drop).map_err(ConsumerError::NoThread)
+    }
+
+    /// Makes the group rebalance when partitions have no owner: a member that changes its subscription joins anew.
+    fn tend_orphans(&mut self) {
+        let moves = self.kafka.context().moves.load(Ordering::Relaxed);
+        if let Some(rejoining) = &self.rejoining {
+            if moves > rejoining.moves || rejoining.since.elapsed() >= LEFT_OUT {
+                self.rejoining = self.subscribe_without(None).err().and(self.rejoining.take());
+            }
+            return;
+        }
+        if !self.wanted.take() {
+            return;
+        }
+        let owned = self.tracker.spans().into_iter();
+        let own: Vec<Named> = owned
+            .map(|((topic, partition), _)| (topic.to_string(), partition.0))
+            .collect();
+        let left_out = spared(self.setup.topics.keys(), &own).cloned();
+        match self.subscribe_without(left_out.as_ref()) {
+            Ok(()) => {
+                let since = Instant::now();
+                self.rejoining = Some(Rejoining { moves, since });
+            }
+            Err(error) => warn!(%error, "The group could not be made to rebalance; trying again"),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Partitions that no member of the group has.
+//!
+//! A static member that dies while it gives partitions back, and returns within its session, gets its last
+//! assignment again without a rebalance. The partitions it was giving are in nobody's assignment then, and stay
+//! so until the group rebalances for another reason. So every instance looks at the group now and then; when
+//! partitions stay without an owner, one of the instances makes the group rebalance.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use rdkafka::groups::GroupInfo;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::rebalance::Context;
+
+/// Between two looks while partitions have moved lately.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long after a move the looks are frequent.
+const LATELY: Duration = Duration::from_secs(60);
+/// Between two looks at other times.
+const RARELY: Duration = Duration::from_secs(60);
+const CALL: Duration = Duration::from_secs(5);
+/// What the client ids of all instances begin with.
+const OURS: &str = "postrider-";
+
+/// A partition, named.
+pub(crate) type Named = (String, i32);
+
+/// Whether this instance should make the group rebalance; asked for here, done by the poll thread.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted(Arc<AtomicBool>);
+
+impl Wanted {
+    fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked for since the last time.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// How often partitions were given to this instance.
+pub(crate) type Moves = Arc<AtomicU64>;
+
+/// Looks at the group.
+pub(crate) struct Lookout {
+    pub(crate) kafka: Arc<BaseConsumer<Context>>,
+    pub(crate) runtime: Handle,
+    pub(crate) stop: CancellationToken,
+    pub(crate) group: String,
+    pub(crate) client: String,
+    pub(crate) topics: Vec<Arc<str>>,
+    pub(crate) moves: Moves,
+    pub(crate) wanted: Wanted,
+}
+
+impl Lookout {
+    /// Looks until stopped. Blocks: for a thread of its own.
+    pub(crate) fn keep(self) {
+        let mut before = BTreeSet::new();
+        let (mut seen, mut lately) = (0, Instant::now() + LATELY);
+        let mut looked = Instant::now();
+        while self.rest() {
+            let moves = self.moves.load(Ordering::Relaxed);
+            if std::mem::replace(&mut seen, moves) != moves {
+                lately = Instant::now() + LATELY;
+            }
+            if Instant::now() >= lately && looked.elapsed() < RARELY {
+                continue;
+            }
+            looked = Instant::now();
+            let now = self.look().unwrap_or_else(|error| {
+                debug!(%error, "The group cannot be looked at; trying again");
+                BTreeSet::new()
+            });
+            if now.intersection(&before).next().is_some() {
+                warn!(
+                    partitions = now.len(),
+                    "Partitions have no owner; making the group rebalance"
+                );
+                self.wanted.ask();
+                before.clear();
+            } else {
+                before = now;
+            }
+        }
+    }
+
+    /// Waits for the next look; `false` when stopped.
+    fn rest(&self) -> bool {
+        let stopped = self.stop.cancelled();
+        self.runtime
+            .block_on(async { tokio::time::timeout(LOOK, stopped).await.is_err() })
+    }
+
+    /// The partitions without an owner, if it is this instance's turn to do something about them.
+    fn look(&self) -> KafkaResult<BTreeSet<Named>> {
+        let groups = self.kafka.fetch_group_list(Some(&self.group), CALL)?;
+        let Some(group) = groups.groups().iter().find(|group| group.name() == self.group) else {
+            return Ok(BTreeSet::new());
+        };
+        let Some(owned) = settled(group) else {
+            return Ok(BTreeSet::new());
+        };
+        let clients = group.members().iter().map(|member| member.client_id());
+        if !is_first(&self.client, clients) {
+            return Ok(BTreeSet::new());
+        }
+        let mut all = self.partitions()?;
+        all.retain(|partition| !owned.contains(partition));
+        Ok(all)
+    }
+
+    fn partitions(&self) -> KafkaResult<BTreeSet<Named>> {
+        let mut all = BTreeSet::new();
+        for name in &self.topics {
+            let metadata = self.kafka.fetch_metadata(Some(name), CALL)?;
+            let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+            for topic in topics {
+                all.extend(topic.partitions().iter().map(|one| (topic.name().to_owned(), one.id())));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What the members of a group that is not rebalancing have; `None` while it is, or when a member's assignment
+/// cannot be read.
+fn settled(group: &GroupInfo) -> Option<BTreeSet<Named>> {
+    if group.state() != "Stable" {
+        return None;
+    }
+    let mut owned = BTreeSet::new();
+    for member in group.members() {
+        owned.extend(assignment(member.assignment()?)?);
+    }
+    Some(owned)
+}
+
+/// Of all instances in a group one acts, so that they do not act against each other.
+fn is_first<'a>(client: &str, clients: impl Iterator<Item = &'a str>) -> bool {
+    clients.filter(|one| one.starts_with(OURS)).min() == Some(client)
+}
+
+/// Reads a member's assignment as the group protocol of consumers writes it: a version, then topics with their
+/// partitions; what comes after them is the assignor's own.
+fn assignment(bytes: &[u8]) -> Option<Vec<Named>> {
+    let mut rest = bytes;
+    let _version = take::<2>(&mut rest)?;
+    let mut partitions = Vec::new();
+    for _ in 0..u32::from_be_bytes(take(&mut rest)?) {
+        let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
+        let (name, after) = rest.split_at_checked(length)?;
+        let name = std::str::from_utf8(name).ok()?;
+        rest = after;
+        for _ in 0..u32::from_be_bytes(take(&mut rest)?) {
+            partitions.push((name.to_owned(), i32::from_be_bytes(take(&mut rest)?)));
+        }
+    }
+    Some(partitions)
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, after) = rest.split_first_chunk::<N>()?;
+    *rest = after;
+    Some(*taken)
+}
+
+/// The topic that is best left out of the subscription for a moment, which makes the group rebalance: the one of
+/// which the fewest partitions are this instance's.
+pub(crate) fn spared<'a>(topics: impl Iterator<Item = &'a Arc<str>>, own: &[Named]) -> Option<&'a Arc<str>> {
+    topics.min_by_key(|topic| {
+        (
+            own.iter().filter(|(name, _)| **name == ***topic).count(),
+            Arc::clone(topic),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(topics: &[(&str, &[i32])]) -> Vec<u8> {
+        let mut bytes = vec![0, 1];
+        bytes.extend((topics.len() as u32).to_be_bytes());
+        for (name, partitions) in topics {
+            bytes.extend((name.len() as u16).to_be_bytes());
+            bytes.extend(name.as_bytes());
+            bytes.extend((partitions.len() as u32).to_be_bytes());
+            for partition in *partitions {
+                bytes.extend(partition.to_be_bytes());
+            }
+        }
+        bytes.extend([0xff; 4]);
+        bytes
+    }
+
+    #[test]
+    fn an_assignment_is_read_as_it_is_written() {
+        let read = assignment(&written(&[("tracking", &[0, 2]), ("shipments", &[1])])).unwrap();
+        let named = |(name, partition): (&str, i32)| (name.to_owned(), partition);
+        let all = [("tracking", 0), ("tracking", 2), ("shipments", 1)];
+        assert_eq!(read, all.map(named));
+        assert_eq!(assignment(&written(&[])), Some(Vec::new()));
+    }
+
+    #[test]
+    fn only_the_first_instance_acts() {
+        let clients = || ["a-foreign-client", "postrider-b", "postrider-a"].into_iter();
+        assert!(is_first("postrider-a", clients()));
+        assert!(!is_first("postrider-b", clients()));
+        assert!(!is_first("postrider-c", std::iter::empty()));
+    }
+
+    #[test]
+    fn the_topic_that_is_left_out_is_one_of_which_nothing_is_ours() {
+        let topics: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
+        let own = |names: &[&str]| -> Vec<Named> { names.iter().map(|name| ((*name).to_owned(), 0)).collect() };
+        assert_eq!(&**spared(topics.iter(), &own(&["a", "c"])).unwrap(), "b");
+        assert_eq!(&**spared(topics.iter(), &own(&["a", "a", "b", "c"])).unwrap(), "b");
+        assert_eq!(spared([].iter(), &[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_assignment_or_none(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = assignment(&bytes);
+        }
+
+        #[test]
+        fn a_shortened_assignment_is_none(cut in 1..20_usize) {
+            let mut bytes = written(&[("tracking", &[0, 2])]);
+            // Beyond the assignor's own part.
+            bytes.truncate(bytes.len() - 4 - cut);
+            prop_assert_eq!(assignment(&bytes), None);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What becomes of parked deliveries: `Retry-After` postpones them, and when they come due their webhook is looked
+//! up again.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use postrider_tests::contract::sample;
+use postrider_tests::patience::{PATIENCE, until};
+use postrider_tests::{Answer, Receiver, Scene, Sent, promise};
+use postrider_types::{Clock, Outcome, OutcomeResult, Timestamp};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::delivery::webhook;
+
+fn http_date(at: Timestamp) -> Result<String> {
+    let since = Duration::from_secs(u64::try_from(at.as_secs())?);
+    Ok(httpdate::fmt_http_date(UNIX_EPOCH + since))
+}
+
+#[tokio::test]
+async fn retry_after_in_seconds_or_as_a_date_postpones_and_nonsense_does_not() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    // Whole seconds, as dates have them.
+    let date = Timestamp::from_millis(Clock::system().now().after(Duration::from_secs(15)).as_secs() * 1_000);
+    receiver.answer(
+        "/hook",
+        [
+            Answer::status(503).header("retry-after", "2"),
+            Answer::status(429).header("retry-after", "soon"),
+            Answer::status(503).header("retry-after", &http_date(date)?),
+            Answer::ok(),
+        ],
+    );
+    let mut scene = Scene::new("parked").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    let _daemon = scene.start().await?;
+    let topic = scene.topic("tracking");
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+
+    let mut outcomes = scene.outcomes(4).await?;
+    outcomes.sort_by_key(|outcome| outcome.attempt);
+    let waits: Vec<Option<Duration>> = outcomes
+        .iter()
+        .map(|outcome| Some(outcome.next_attempt_at?.since(outcome.date_end?)))
+        .collect();
+    assert_eq!(waits[0], Some(Duration::from_secs(2)));
+    assert_eq!(waits[1], Some(Duration::from_millis(500)), "its step");
+    assert_eq!(outcomes[2].next_attempt_at, Some(date));
+    assert_eq!(waits[3], None);
+    for pair in outcomes.windows(2) {
+        assert!(pair[1].date_start >= pair[0].next_attempt_at, "never early: {pair:?}");
+    }
+    Ok(())
+}
+
+fn of<'a>(outcomes: &'a [Outcome], webhook: &str) -> Result<&'a Outcome> {
+    let second = |outcome: &&Outcome| outcome.webhook_id.as_str() == webhook && outcome.attempt == 2;
+    outcomes.iter().find(second).context(webhook.to_owned())
+}
+
+#[tokio::test]
+async fn parked_deliveries_go_to_todays_url_or_are_skipped_by_what_their_webhook_wants_today() -> Result<()> {
+    const CHANGED: [&str; 4] = ["gone", "disabled", "narrowed", "filtered"];
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::new("parked").await?;
+    scene.config["delivery"]["retry"] = json!({ "initial": "4s", "multiplier": 1, "jitter": 0 });
+    let ids = ["moved", "gone", "disabled", "narrowed", "filtered"];
+    let hook = |id: &str| {
+        let path = format!("/{id}");
+        receiver.answer(&path, [Answer::status(503)]);
+        webhook(id, receiver.url(&path), &["tracking_update"])
+    };
+    let mut hooks: Vec<_> = ids.iter().map(|id| hook(id)).collect();
+    scene.webhooks(hooks.clone());
+    let daemon = scene.start().await?;
+    let topic = scene.topic("tracking");
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+    let first = scene.outcomes(ids.len()).await?;
+    assert!(first.iter().all(|outcome| outcome.result == OutcomeResult::Retrying));
+
+    hooks[0]["url"] = json!(receiver.url("/new"));
+    hooks[2]["enabled"] = json!(false);
+    hooks[3]["events"] = json!(["order_shipped"]);
+    hooks[4]["filter"] = json!({ "TrackingCarrier": ["UPS"] });
+    hooks.remove(1);
+    scene.webhooks(hooks);
+    scene.write_config()?;
+    daemon.signal(Signal::HUP)?;
+    daemon.says("Webhooks reloaded").await?;
+    let before = Clock::system().now();
+    assert!(
+        first.iter().all(|outcome| outcome.next_attempt_at > Some(before)),
+        "nothing was due when the webhooks changed"
+    );
+
+    let outcomes = scene.outcomes(2 * ids.len()).await?;
+    assert_eq!(promise::deliveries(&outcomes).len(), ids.len());
+    let moved = of(&outcomes, "moved")?;
+    assert_eq!(moved.result, OutcomeResult::Success);
+    assert_eq!(moved.endpoint, receiver.url("/new"));
+    for id in CHANGED {
+        let skipped = of(&outcomes, id)?;
+        assert_eq!(
+            (skipped.result, skipped.status_code, skipped.date_start),
+            (OutcomeResult::Skipped, None, None),
+            "{id}"
+        );
+        assert_eq!(
+            receiver.requests(&format!("/{id}")).len(),
+            1,
+            "{id} got no second request"
+        );
+    }
+    let nothing_waits = || async { Ok((daemon.metric("postrider_webhook_pending", &[]).await? == 0.0).then_some(())) };
+    until("nothing to be parked any more", PATIENCE, nothing_waits).await
+}
