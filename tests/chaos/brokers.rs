@@ -1,4 +1,5 @@
-//! Brokers die, freeze and come back; a source grows; the results topic cannot be written for a while.
+//! Brokers die, freeze and come back; a source grows; topics are deleted and made anew; the results topic cannot
+//! be written for a while.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use postrider_tests::patience::{PATIENCE, until};
 use postrider_tests::{Broker, Daemon};
 use tokio::time::sleep;
 
-use crate::trial::{Trial, say};
+use crate::trial::{PARTITIONS, Trial, say};
 use crate::turn;
 
 /// What it costs when a call to Kafka never comes back and the daemon's watchdog ends it: all that it holds
@@ -110,15 +111,67 @@ async fn partitions_that_a_source_gains_are_read_from_their_beginning() -> Resul
     Ok(())
 }
 
+/// The deliveries that were parked in it are lost with it. Nothing else is, and what was lost is told of.
+#[tokio::test]
+async fn a_retry_topic_that_is_deleted_takes_what_was_parked_in_it_and_nothing_else() -> Result<()> {
+    let _turn = turn::shared().await;
+    let mut trial = Trial::new("deleted").await?;
+    trial.property("message.timeout.ms", 4_000);
+    trial.property("topic.metadata.refresh.interval.ms", 2_000);
+    trial.begin().await?;
+    trial.load()?;
+    let daemon = trial.start("a").await?;
+    sleep(Duration::from_secs(3)).await;
+    trial.scene.topic("retry.1s").delete().await?;
+    let reasons = unwritable(&mut trial, &daemon).await?;
+    assert!(reasons.contains("retry.1s did not take a record"), "{reasons}");
+    daemon.says("has vanished").await?;
+    trial.scene.create_topics().await?;
+    let after = trial.ended().await?;
+    let lost = trial.unended(Duration::from_secs(15)).await?;
+    assert!(trial.ended().await? > after, "it goes on once the topic is there again");
+    let pending = daemon.metric("postrider_webhook_pending", &[]).await?;
+    say(&format!(
+        "deleted: {lost} deliveries were parked in the topic that was deleted; {pending} are shown as parked"
+    ));
+    assert_eq!(
+        pending, lost as f64,
+        "what has no end is what was parked there, and is told of"
+    );
+    Ok(())
+}
+
+/// Its offsets begin anew, and the group's are of other records: nothing of the new ones may count as settled.
+#[tokio::test]
+async fn a_source_topic_that_is_made_anew_is_read_from_its_beginning() -> Result<()> {
+    let _turn = turn::shared().await;
+    let mut trial = Trial::new("anew").await?;
+    trial.property("topic.metadata.refresh.interval.ms", 2_000);
+    trial.begin().await?;
+    let daemon = trial.start("a").await?;
+    trial.load_of(500, 400)?;
+    trial.loaded().await?;
+    trial.all_ended(400).await?;
+    trial.source().delete().await?;
+    sleep(turn::sized(Duration::from_secs(3), Duration::from_secs(30))).await;
+    trial.source().create(PARTITIONS).await?;
+    // Fewer than before, so that the old offsets lie beyond the end.
+    trial.load_of(500, 200)?;
+    trial.loaded().await?;
+    trial.all_ended(400 + 200).await?;
+    drop(daemon);
+    Ok(())
+}
+
 /// Waits until commits fail, and checks what that looks like.
-async fn unwritable(trial: &mut Trial, daemon: &Daemon) -> Result<()> {
+async fn unwritable(trial: &mut Trial, daemon: &Daemon) -> Result<String> {
     let aborted = || async {
         let aborted = daemon
             .metric("postrider_transactions_total", &["result=\"aborted\""])
             .await?;
-        Ok((aborted >= 2.0).then_some(()))
+        Ok((aborted >= 1.0).then_some(()))
     };
-    until("aborted transactions", PATIENCE, aborted).await?;
+    until("an aborted transaction", PATIENCE, aborted).await?;
     let before = trial.ended().await?;
     sleep(turn::sized(Duration::from_secs(4), Duration::from_secs(40))).await;
     assert_eq!(trial.ended().await?, before, "nothing commits");
@@ -128,7 +181,7 @@ async fn unwritable(trial: &mut Trial, daemon: &Daemon) -> Result<()> {
         reasons.trim()
     ));
     assert_eq!(ready, 503, "nothing can be recorded");
-    Ok(())
+    Ok(reasons)
 }
 
 #[tokio::test]

@@ -27,3 +27,5 @@ mod poison;
 mod schemas;
 #[cfg(test)]
 mod signals;
+#[cfg(test)]
+mod webhooks;

@@ -101,6 +101,20 @@ impl Daemon {
         request::get(self.admin, path).await
     }
 
+    /// The answer of the API to a request with or without a JSON body.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn api(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
+        request::send(self.admin, method, &format!("/api/v1{path}"), body).await
+    }
+
+    /// Where the admin port is.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// The sum of a metric's series whose labels hold all of `labels`, each written `name="value"`.
     ///
     /// # Errors

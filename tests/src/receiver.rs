@@ -47,6 +47,19 @@ impl Answer {
         }
     }
 
+    /// A status with a body of a type.
+    ///
+    /// # Panics
+    /// When the number is no status.
+    #[must_use]
+    pub fn page(code: u16, content_type: &str, body: &str) -> Self {
+        Self {
+            headers: vec![("content-type".to_owned(), content_type.to_owned())],
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            ..Self::status(code)
+        }
+    }
+
     /// The same with one more header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,13 +15,34 @@ use crate::patience::PATIENCE;
 /// # Errors
 /// When nobody listens, or what comes back is no HTTP.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
-    timeout(PATIENCE, exchange(address, path)).await?
+    timeout(PATIENCE, exchange(address, "GET", path, None)).await?
 }
 
-async fn exchange(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+/// The answer to a request with or without a JSON body: its status and its body; null when that is no JSON.
+///
+/// # Errors
+/// When nobody listens, or what comes back is no HTTP.
+pub async fn send(address: SocketAddr, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
+    let (status, text) = timeout(PATIENCE, exchange(address, method, path, body)).await??;
+    Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let body = body.map(Value::to_string).unwrap_or_default();
+    if !body.is_empty() {
+        head.push_str(&format!(
+            "content-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        ));
+    }
+    stream.write_all(format!("{head}\r\n{body}").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     let (head, body) = answer.split_once("\r\n\r\n").context("a head and a body")?;

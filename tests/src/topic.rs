@@ -175,6 +175,20 @@ impl Topic {
         Ok(())
     }
 
+    /// Deletes it, and waits until the broker does not know it any more.
+    ///
+    /// # Errors
+    /// When the broker refuses, or does not answer in time.
+    pub async fn delete(&self) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        for deleted in admin.delete_topics(&[&self.name], &options).await? {
+            deleted.map_err(|(name, code)| anyhow::anyhow!("deleting topic {name}: {code}"))?;
+        }
+        let gone = || async { Ok(self.partitions().await.is_err().then_some(())) };
+        until(&format!("{} to be gone", self.name), PATIENCE, gone).await
+    }
+
     /// Adds partitions until there are `partitions`.
     ///
     /// # Errors
@@ -294,6 +308,26 @@ impl Topic {
         let topic = self.clone();
         let asked = move || partitions(&topic.client().create::<BaseConsumer>()?, &topic.name);
         tokio::task::spawn_blocking(asked).await?
+    }
+
+    /// How many offsets it has: of a topic without transactions and compaction, how many records.
+    ///
+    /// # Errors
+    /// When it does not exist, or its leaders do not answer in time.
+    pub async fn count(&self) -> anyhow::Result<i64> {
+        let topic = self.clone();
+        tokio::task::spawn_blocking(move || topic.count_blocking()).await?
+    }
+
+    fn count_blocking(&self) -> anyhow::Result<i64> {
+        let consumer: BaseConsumer = self.client().create()?;
+        let ends = |partition| consumer.fetch_watermarks(&self.name, partition, PATIENCE);
+        let mut count = 0;
+        for partition in partitions(&consumer, &self.name)? {
+            let (low, high) = ends(partition)?;
+            count += high - low;
+        }
+        Ok(count)
     }
 
     /// What a group committed for it: partition → offset and metadata. Partitions without a commit are left out.

@@ -9,6 +9,8 @@ use postrider_types::{AccountId, Fault, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::tokens;
+
 /// The fewest characters of a token: 128 bits in base64.
 const SHORTEST_TOKEN: usize = 22;
 
@@ -44,7 +46,7 @@ impl Default for Config {
 pub struct Token {
     /// Names its holder in the audit log.
     pub name: String,
-    /// The secret itself; at least 22 characters.
+    /// The secret itself, at least 22 characters; or `sha256:` and its digest in hex.
     pub token: Secret,
     /// What it allows.
     #[serde(default)]
@@ -127,7 +129,7 @@ impl Config {
             if earlier.iter().any(|other| other.name == token.name) {
                 faults.push(Fault::new(format!("tokens[{at}].name"), "is used by another token"));
             }
-            if earlier.iter().any(|other| other.token == token.token) {
+            if earlier.iter().any(|other| token.is_same_as(other)) {
                 faults.push(Fault::new(
                     format!("tokens[{at}].token"),
                     "is the same as another token's",
@@ -139,13 +141,22 @@ impl Config {
 }
 
 impl Token {
+    fn is_same_as(&self, other: &Self) -> bool {
+        let digest = tokens::configured(&self.token);
+        self.token == other.token || (digest.is_some() && digest == tokens::configured(&other.token))
+    }
+
     fn faults(&self) -> Vec<Fault> {
         let secret = self.token.expose();
         let mut faults = Vec::new();
         if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
             faults.push(Fault::new("name", "is empty or holds control characters"));
         }
-        if secret.len() < SHORTEST_TOKEN {
+        if tokens::is_digest(&self.token) {
+            let is_short = tokens::configured(&self.token).is_none();
+            let reason = "is not `sha256:` and 64 hex digits; make them with `printf %s TOKEN | sha256sum`";
+            faults.extend(is_short.then(|| Fault::new("token", reason)));
+        } else if secret.len() < SHORTEST_TOKEN {
             let reason = format!(
                 "is shorter than {SHORTEST_TOKEN} characters and could be guessed; make one with `openssl rand -hex 32`"
             );
@@ -266,6 +277,21 @@ mod tests {
             ]
         );
         assert!(!format!("{:?} {config:?}", config.faults()).contains("with spaces in it"));
+    }
+
+    #[test]
+    fn a_digest_stands_for_its_token_and_has_its_own_length() {
+        // `printf %s 0123456789abcdef012345 | sha256sum`
+        const DIGEST: &str = "sha256:cda7f4918ec78ed571b271a6c8719a0a4e6f834380f2b6b545ff6d54e4165f96";
+        let mut config = Config {
+            tokens: vec![token("a", &DIGEST[..32])],
+            ..Config::default()
+        };
+        assert_eq!(paths(&config), ["tokens[0].token"]);
+        config.tokens = vec![token("a", "0123456789abcdef012345"), token("b", DIGEST)];
+        assert_eq!(paths(&config), ["tokens[1].token"], "it is the same token");
+        config.tokens.remove(0);
+        assert_eq!(paths(&config), [""; 0]);
     }
 
     #[test]

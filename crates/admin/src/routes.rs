@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
+
 use axum::extract::{DefaultBodyLimit, Extension, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -13,6 +15,7 @@ use axum::{Json, Router};
 use prometheus::{Registry, TextEncoder};
 use serde_json::json;
 
+use crate::api::{self, Gate, openapi, page};
 use crate::health::Health;
 use crate::host::Hosts;
 use crate::problem::Problem;
@@ -22,18 +25,47 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
 /// How long a route may take to answer.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The address a connection came in at.
+/// The two ends of a request's connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Local(pub(crate) SocketAddr);
+pub(crate) struct Ends {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
+}
+
+/// What is written once and answered as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    openapi: Bytes,
+    docs: Bytes,
+    policy: HeaderValue,
+}
+
+impl Written {
+    fn new() -> Self {
+        let document = openapi::document();
+        let policy = HeaderValue::from_str(&page::policy()).expect("a policy is visible text");
+        Self {
+            openapi: document.to_string().into(),
+            docs: page::html(&document).into(),
+            policy,
+        }
+    }
+}
 
 /// All routes, wrapped in what every request passes.
-pub(crate) fn router(health: Health, registry: Registry, hosts: Hosts) -> Router {
+pub(crate) fn router(health: Health, registry: Registry, hosts: Hosts, gate: &Arc<Gate>) -> Router {
+    let written = Router::new()
+        .route("/openapi.json", get(openapi))
+        .route("/docs", get(docs))
+        .with_state(Written::new());
     let routes = Router::new()
-        .route("/healthz", get(alive))
-        .route("/livez", get(alive))
+        .route("/healthz", get(self::health))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
         .with_state(health)
         .merge(Router::new().route("/metrics", get(metrics)).with_state(registry))
+        .merge(written)
+        .merge(api::router(gate))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method);
     guarded(routes, hosts)
@@ -45,9 +77,16 @@ fn guarded(routes: Router, hosts: Hosts) -> Router {
         .layer(from_fn(within_time))
         .layer(from_fn(within_size))
         .layer(from_fn_with_state(Arc::new(hosts), from_known_host))
+        .layer(from_fn(never_kept))
 }
 
-async fn alive(State(health): State<Health>) -> Response {
+/// Tells whether the process makes progress.
+#[utoipa::path(get, path = "/healthz", tag = "process", responses(
+    (status = 200, description = "It does.", content_type = "application/json", body = serde_json::Value),
+    (status = 503, description = "It does not; the reasons say what is stuck.", content_type = "application/json",
+     body = serde_json::Value),
+))]
+pub(crate) async fn health(State(health): State<Health>) -> Response {
     let reasons = health.stuck();
     (
         status_of(reasons.is_empty()),
@@ -56,7 +95,23 @@ async fn alive(State(health): State<Health>) -> Response {
         .into_response()
 }
 
-async fn ready(State(health): State<Health>) -> Response {
+/// Tells what `/healthz` tells.
+#[utoipa::path(get, path = "/livez", tag = "process", responses(
+    (status = 200, description = "It does.", content_type = "application/json", body = serde_json::Value),
+    (status = 503, description = "It does not; the reasons say what is stuck.", content_type = "application/json",
+     body = serde_json::Value),
+))]
+pub(crate) async fn live(state: State<Health>) -> Response {
+    health(state).await
+}
+
+/// Tells whether the process delivers.
+#[utoipa::path(get, path = "/readyz", tag = "process", responses(
+    (status = 200, description = "It does.", content_type = "application/json", body = serde_json::Value),
+    (status = 503, description = "It does not yet, or no more; the reasons say why.", content_type = "application/json",
+     body = serde_json::Value),
+))]
+pub(crate) async fn ready(State(health): State<Health>) -> Response {
     let reasons = health.unready();
     (
         status_of(reasons.is_empty()),
@@ -73,7 +128,11 @@ const fn status_of(passed: bool) -> StatusCode {
     }
 }
 
-async fn metrics(State(registry): State<Registry>) -> Result<Response, Problem> {
+/// Writes the metrics.
+#[utoipa::path(get, path = "/metrics", tag = "process", responses(
+    (status = 200, description = "The metrics in Prometheus' text format.", content_type = "text/plain", body = String),
+))]
+pub(crate) async fn metrics(State(registry): State<Registry>) -> Result<Response, Problem> {
     let text = TextEncoder::new()
         .encode_to_string(&registry.gather())
         .map_err(|error| {
@@ -86,11 +145,30 @@ async fn metrics(State(registry): State<Registry>) -> Result<Response, Problem> 
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
 }
 
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "process", responses(
+    (status = 200, description = "OpenAPI 3.1.", content_type = "application/json", body = serde_json::Value),
+))]
+pub(crate) async fn openapi(State(written): State<Written>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], written.openapi).into_response()
+}
+
+/// This document as a page.
+#[utoipa::path(get, path = "/docs", tag = "process", responses(
+    (status = 200, description = "HTML without scripts.", content_type = "text/html", body = String),
+))]
+pub(crate) async fn docs(State(written): State<Written>) -> Response {
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, written.policy),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (headers, written.docs).into_response()
+}
+
 async fn unknown() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "there is nothing here; try /healthz, /readyz or /metrics",
-    )
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; /docs says what there is")
 }
 
 async fn wrong_method() -> Problem {
@@ -102,11 +180,11 @@ async fn wrong_method() -> Problem {
 
 async fn from_known_host(
     State(hosts): State<Arc<Hosts>>,
-    Extension(local): Extension<Local>,
+    Extension(ends): Extension<Ends>,
     request: Request,
     next: Next,
 ) -> Response {
-    if hosts.admits(request.uri(), request.headers(), local.0) {
+    if hosts.admits(request.uri(), request.headers(), ends.local) {
         return next.run(request).await;
     }
     let detail = "the Host of this request is neither the listener's address nor in admin.allowed_hosts";
@@ -118,8 +196,21 @@ async fn within_size(request: Request, next: Next) -> Response {
     if announced(request.headers()) <= MAX_BODY_BYTES as u64 {
         return next.run(request).await;
     }
+    too_large().into_response()
+}
+
+pub(crate) fn too_large() -> Problem {
     let detail = format!("the body is larger than {MAX_BODY_BYTES} bytes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response()
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// Nobody keeps an answer: it is of one moment and for one caller. And nobody guesses at what it is.
+async fn never_kept(request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
 }
 
 fn announced(headers: &HeaderMap) -> u64 {
@@ -156,7 +247,11 @@ mod tests {
             .header("host", "localhost")
             .body(Body::empty())
             .unwrap();
-        request.extensions_mut().insert(Local("127.0.0.1:80".parse().unwrap()));
+        let address = "127.0.0.1:80".parse().unwrap();
+        request.extensions_mut().insert(Ends {
+            local: address,
+            peer: address,
+        });
         let answer = TowerToHyperService::new(routes).call(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         let body = to_bytes(answer.into_body(), 1024).await.unwrap();

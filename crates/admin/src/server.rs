@@ -19,10 +19,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use crate::api::{ApiSlot, Gate};
 use crate::config::Config;
 use crate::health::Health;
 use crate::host::Hosts;
-use crate::routes::{Local, router};
+use crate::routes::{Ends, router};
 use crate::stall::Impatient;
 
 /// Connections open at once; more wait in the kernel's queue.
@@ -58,18 +59,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address, so that a taken port ends the start.
+    /// Binds the address, so that a taken port ends the start. The API works once it is in its slot.
     ///
     /// # Errors
     /// [`BindError`] when the address cannot be listened on.
-    pub async fn bind(config: &Config, health: Health, registry: Registry) -> Result<Self, BindError> {
+    pub async fn bind(config: &Config, health: Health, registry: Registry, api: ApiSlot) -> Result<Self, BindError> {
         let failed = |source| BindError {
             address: config.listen,
             source,
         };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let router = router(health, registry, Hosts::new(&config.allowed_hosts));
+        let gate = Gate::new(&config.tokens, api);
+        let router = router(health, registry, Hosts::new(&config.allowed_hosts), &gate);
         Ok(Self {
             listener,
             address,
@@ -117,12 +119,12 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, 
 
 /// Serves one connection to its end. The place is given back with it.
 async fn serve(stream: TcpStream, place: OwnedSemaphorePermit, router: Router, stop: CancellationToken) {
-    let Ok(local) = stream.local_addr() else {
+    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else {
         return;
     };
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Local(local));
+        request.extensions_mut().insert(Ends { local, peer });
         router.call(request)
     });
     let io = TokioIo::new(Impatient::new(stream, WRITE_STALL));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use postrider_admin::server::{HEAD_TIMEOUT, MAX_CONNECTIONS};
-use postrider_admin::{BindError, Config, Health, Server};
+use postrider_admin::{ApiSlot, BindError, Config, Health, Server};
 use prometheus::{IntCounter, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -33,7 +33,9 @@ async fn start() -> Running {
     let counter = IntCounter::new("postrider_things_total", "Things").unwrap();
     counter.inc_by(3);
     registry.register(Box::new(counter)).unwrap();
-    let server = Server::bind(&loopback(), health.clone(), registry).await.unwrap();
+    let server = Server::bind(&loopback(), health.clone(), registry, ApiSlot::new())
+        .await
+        .unwrap();
     let stop = CancellationToken::new();
     Running {
         address: server.address(),
@@ -183,7 +185,9 @@ async fn a_taken_address_is_named() {
         listen: running.address,
         ..loopback()
     };
-    let error = Server::bind(&config, Health::new(), Registry::new()).await.unwrap_err();
+    let error = Server::bind(&config, Health::new(), Registry::new(), ApiSlot::new())
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("cannot listen on {} (admin.listen)", running.address)

@@ -40,6 +40,7 @@ const PASSING: Duration = Duration::from_secs(1);
 /// How often pauses, gauges and losses are looked at.
 const UPKEEP: Duration = Duration::from_millis(20);
 
+mod astray;
 mod handing;
 mod intake;
 mod upkeep;
@@ -73,6 +74,8 @@ pub struct Consumer {
     crowded: bool,
     wanted: Wanted,
     rejoining: Option<Rejoining>,
+    /// Some partition may be read where it has nothing.
+    astray: bool,
 }
 
 /// A rebalance that this instance has brought about.
@@ -119,6 +122,7 @@ impl Consumer {
             crowded: false,
             wanted: Wanted::default(),
             rejoining: None,
+            astray: false,
             setup,
         })
     }
@@ -189,7 +193,7 @@ impl Consumer {
     fn meet(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::FencedInstanceId) => return Err(ConsumerError::Replaced(error)),
-            Some(RDKafkaErrorCode::AutoOffsetReset) => self.skip_removed(),
+            Some(RDKafkaErrorCode::AutoOffsetReset) => self.find_the_way(),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 debug!(%error, "A subscribed topic does not exist; reading it once it does");
             }
@@ -197,25 +201,6 @@ impl Consumer {
             _ => debug!(%error, "Reading met an error; trying again"),
         }
         Ok(())
-    }
-
-    /// Retention overtook reading: goes on with the oldest records there are.
-    fn skip_removed(&mut self) {
-        for (key, _) in self.tracker.spans() {
-            let Ok((low, _)) = self.kafka.fetch_watermarks(&key.0, key.1.0, SHORT_WAIT) else {
-                continue;
-            };
-            let Some(next) = self.tracker.next_expected(&key) else {
-                continue;
-            };
-            if next < low {
-                self.kafka.context().note_lost(&key.0, key.1.0, next, low);
-                let forward = rdkafka::Offset::Offset(low);
-                if let Err(error) = self.kafka.seek(&key.0, key.1.0, forward, SHORT_WAIT) {
-                    warn!(%error, "Reading could not go on after removed records; trying again");
-                }
-            }
-        }
     }
 
     /// Keeps the membership, reading nothing, until everything in flight is committed.

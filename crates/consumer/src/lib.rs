@@ -25,6 +25,7 @@ pub mod metrics;
 mod orphans;
 pub mod outlets;
 mod pauses;
+mod range;
 pub mod rebalance;
 pub mod retry_tiers;
 pub mod setup;

@@ -3,7 +3,8 @@
 //! A static member that dies while it gives partitions back, and returns within its session, gets its last
 //! assignment again without a rebalance. The partitions it was giving are in nobody's assignment then, and stay
 //! so until the group rebalances for another reason. So every instance looks at the group now and then; when
-//! partitions stay without an owner, one of the instances makes the group rebalance.
+//! partitions stay without an owner, one of the instances makes the group rebalance. A topic that has vanished is
+//! told of: with a retry topic go the deliveries that were parked in it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use rdkafka::groups::GroupInfo;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::rebalance::Context;
 
@@ -59,6 +60,8 @@ pub(crate) struct Lookout {
     pub(crate) group: String,
     pub(crate) client: String,
     pub(crate) topics: Vec<Arc<str>>,
+    /// The topics among them that were there at the start.
+    pub(crate) retry_topics: BTreeSet<String>,
     pub(crate) moves: Moves,
     pub(crate) wanted: Wanted,
 }
@@ -66,7 +69,7 @@ pub(crate) struct Lookout {
 impl Lookout {
     /// Looks until stopped. Blocks: for a thread of its own.
     pub(crate) fn keep(self) {
-        let mut before = BTreeSet::new();
+        let (mut before, mut known) = (BTreeSet::new(), self.retry_topics.clone());
         let (mut seen, mut lately) = (0, Instant::now() + LATELY);
         let mut looked = Instant::now();
         while self.rest() {
@@ -78,7 +81,7 @@ impl Lookout {
                 continue;
             }
             looked = Instant::now();
-            let now = self.look().unwrap_or_else(|error| {
+            let now = self.look(&mut known).unwrap_or_else(|error| {
                 debug!(%error, "The group cannot be looked at; trying again");
                 BTreeSet::new()
             });
@@ -103,7 +106,15 @@ impl Lookout {
     }
 
     /// The partitions without an owner, if it is this instance's turn to do something about them.
-    fn look(&self) -> KafkaResult<BTreeSet<Named>> {
+    fn look(&self, known: &mut BTreeSet<String>) -> KafkaResult<BTreeSet<Named>> {
+        let mut all = self.partitions()?;
+        for topic in vanished(known, &all) {
+            error!(
+                topic,
+                "A topic that is read has vanished, and what was parked in it with it; \
+                 `postrider topics create` makes retry topics again"
+            );
+        }
         let groups = self.kafka.fetch_group_list(Some(&self.group), CALL)?;
         let Some(group) = groups.groups().iter().find(|group| group.name() == self.group) else {
             return Ok(BTreeSet::new());
@@ -115,11 +126,11 @@ impl Lookout {
         if !is_first(&self.client, clients) {
             return Ok(BTreeSet::new());
         }
-        let mut all = self.partitions()?;
         all.retain(|partition| !owned.contains(partition));
         Ok(all)
     }
 
+    /// All partitions of the topics that are read.
     fn partitions(&self) -> KafkaResult<BTreeSet<Named>> {
         let mut all = BTreeSet::new();
         for name in &self.topics {
@@ -131,6 +142,14 @@ impl Lookout {
         }
         Ok(all)
     }
+}
+
+/// The topics that were known and have no partitions any more; from now on those that have are known.
+fn vanished(known: &mut BTreeSet<String>, all: &BTreeSet<Named>) -> Vec<String> {
+    let now: BTreeSet<String> = all.iter().map(|(topic, _)| topic.clone()).collect();
+    let gone = known.difference(&now).cloned().collect();
+    *known = now;
+    gone
 }
 
 /// What the members of a group that is not rebalancing have; `None` while it is, or when a member's assignment
@@ -214,6 +233,16 @@ mod tests {
         let all = [("tracking", 0), ("tracking", 2), ("shipments", 1)];
         assert_eq!(read, all.map(named));
         assert_eq!(assignment(&written(&[])), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_topic_that_vanishes_is_told_of_once() {
+        let all = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 0)).collect();
+        let mut known = BTreeSet::new();
+        assert!(vanished(&mut known, &all(&["a", "b"])).is_empty());
+        assert_eq!(vanished(&mut known, &all(&["b"])), ["a"]);
+        assert!(vanished(&mut known, &all(&["b"])).is_empty());
+        assert!(vanished(&mut known, &all(&["a", "b"])).is_empty());
     }
 
     #[test]

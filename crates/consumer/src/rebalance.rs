@@ -25,6 +25,7 @@ use crate::config::Start;
 use crate::ledger::{Ledger, decode};
 use crate::metrics::Metrics;
 use crate::orphans::Moves;
+use crate::range::{Outside, outside};
 use crate::tracker::{TopicPartition, Tracker};
 
 /// How long reading committed offsets may take: it waits for open transactions of the group.
@@ -155,10 +156,10 @@ impl Context {
                 is_first: true,
             });
         };
-        if committed < low {
-            self.note_lost(topic, partition, committed, low);
+        if let Some((why, there)) = outside(committed, low, high) {
+            self.note_outside(&(topic.into(), Partition(partition)), why, committed, there);
             return Some(Beginning {
-                ledger: Ledger::new(low, &[]),
+                ledger: Ledger::new(there, &[]),
                 is_first: false,
             });
         }
@@ -189,12 +190,22 @@ impl Context {
         if may_skip { high } else { low }
     }
 
-    pub(crate) fn note_lost(&self, topic: &str, partition: i32, wanted: i64, low: i64) {
-        self.metrics.lost(topic, low.abs_diff(wanted));
-        error!(
-            topic,
-            partition, wanted, low, "Kafka removed records before they were read; going on with the oldest it has"
-        );
+    pub(crate) fn note_outside(&self, (topic, partition): &TopicPartition, why: Outside, wanted: i64, there: i64) {
+        let (topic, partition) = (&**topic, partition.0);
+        match why {
+            Outside::Removed => {
+                self.metrics.lost(topic, there.abs_diff(wanted));
+                error!(
+                    topic,
+                    partition, wanted, there, "Kafka removed records before they were read; going on with the oldest"
+                );
+            }
+            Outside::MadeAnew => warn!(topic, partition, "A topic was made anew; reading it from its beginning"),
+            Outside::CutOff => error!(
+                topic,
+                partition, wanted, there, "Kafka lost the end of a partition; going on with what comes next"
+            ),
+        }
     }
 
     /// A start that is not committed would be chosen anew after a restart.

@@ -7,7 +7,7 @@ use postrider_types::delivery::TraceParent;
 use postrider_types::{Event, Timestamp, Webhook, WebhookId};
 
 use crate::scrub::basic_token;
-use crate::signature::{SigningKey, webhook_message_id};
+use crate::signature::{Keys, webhook_message_id};
 
 /// `user-agent`
 pub const PRODUCT: &str = concat!("postrider/", env!("CARGO_PKG_VERSION"));
@@ -68,13 +68,13 @@ pub fn fixed(webhook: &Webhook) -> Result<HeaderMap, BadHeader> {
 
 /// The headers of one request.
 #[must_use]
-pub fn of_request(fixed: &HeaderMap, key: Option<&SigningKey>, sending: &Sending<'_>) -> HeaderMap {
+pub fn of_request(fixed: &HeaderMap, keys: &Keys, sending: &Sending<'_>) -> HeaderMap {
     let Sending { event, .. } = sending;
     let id = webhook_message_id(&event.id, sending.webhook);
     let timestamp = sending.at.as_secs();
     let mut headers = fixed.clone();
-    if let Some(key) = key {
-        headers.insert(WEBHOOK_SIGNATURE, key.sign(&id, timestamp, &event.body));
+    if let Some(signature) = keys.sign(&id, sending.at, &event.body) {
+        headers.insert(WEBHOOK_SIGNATURE, signature);
     }
     headers.insert(WEBHOOK_ID, ours(&id));
     headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
@@ -98,7 +98,7 @@ fn sensitive(text: &str) -> Result<HeaderValue, BadHeader> {
 #[cfg(test)]
 mod tests {
     use postrider_types::Secret;
-    use postrider_types::webhook::{BasicAuth, CustomHeader};
+    use postrider_types::webhook::{BasicAuth, CustomHeader, PreviousSecret, Signing};
 
     use super::*;
     use crate::samples;
@@ -118,7 +118,7 @@ mod tests {
         webhook
     }
 
-    fn request(webhook: &Webhook, key: Option<&SigningKey>) -> HeaderMap {
+    fn request(webhook: &Webhook) -> HeaderMap {
         let event = samples::event(1);
         let sending = Sending {
             event: &event,
@@ -127,7 +127,8 @@ mod tests {
             trace: &TRACE.parse().unwrap(),
             at: Timestamp::from_millis(1_763_805_600_999),
         };
-        of_request(&fixed(webhook).unwrap(), key, &sending)
+        let keys = webhook.signing.as_ref().map(|signing| Keys::parse(signing).unwrap());
+        of_request(&fixed(webhook).unwrap(), &keys.unwrap_or_default(), &sending)
     }
 
     fn written(headers: &HeaderMap) -> Vec<String> {
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn the_documented_headers_are_sent_and_no_others() {
         assert_eq!(
-            written(&request(&webhook(), None)),
+            written(&request(&webhook())),
             [
                 "authorization: Basic w7xuw686cMOkc3N3b3Jk",
                 "content-type: application/json",
@@ -163,22 +164,51 @@ mod tests {
 
     #[test]
     fn the_signature_covers_what_the_headers_say() {
-        let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let key = SigningKey::parse(&secret).unwrap();
-        let headers = request(&samples::webhook("wh_1", "https://merchant.example/"), Some(&key));
+        let secret = Secret::new(NEW);
+        assert!(is_signed(&signed(None), &secret));
+    }
+
+    #[test]
+    fn during_a_rotation_both_secrets_sign_and_after_it_the_new_one_alone() {
+        let (new, old) = (Secret::new(NEW), Secret::new(OLD));
+        let during = signed(Some(1_763_805_601_000));
+        assert!(is_signed(&during, &new) && is_signed(&during, &old));
+        assert_eq!(during[WEBHOOK_SIGNATURE].to_str().unwrap().split(' ').count(), 2);
+        let after = signed(Some(1_763_805_600_999));
+        assert!(is_signed(&after, &new) && !is_signed(&after, &old));
+    }
+
+    const NEW: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+    /// The headers of a webhook whose old secret signs until `old_until`, in milliseconds.
+    fn signed(old_until: Option<i64>) -> HeaderMap {
+        let mut webhook = samples::webhook("wh_1", "https://merchant.example/");
+        let previous = |millis| PreviousSecret {
+            secret: Secret::new(OLD),
+            expires_at: Timestamp::from_millis(millis),
+        };
+        webhook.signing = Some(Signing {
+            secret: Secret::new(NEW),
+            previous: old_until.map(previous),
+        });
+        request(&webhook)
+    }
+
+    fn is_signed(headers: &HeaderMap, secret: &Secret) -> bool {
         let text = |name| headers[&name].to_str().unwrap();
-        assert!(crate::signature::verify(
-            &secret,
+        crate::signature::verify(
+            secret,
             text(WEBHOOK_ID),
             text(WEBHOOK_TIMESTAMP).parse().unwrap(),
             &samples::event(1).body,
             text(WEBHOOK_SIGNATURE),
-        ));
+        )
     }
 
     #[test]
     fn credentials_are_marked_sensitive_and_not_shown() {
-        let headers = request(&webhook(), None);
+        let headers = request(&webhook());
         for name in ["authorization", "x-api-key"] {
             assert!(headers[name].is_sensitive(), "{name}");
         }
@@ -202,7 +232,7 @@ mod tests {
             });
             assert_eq!(fixed(&webhook).is_ok(), is_sent, "{name}");
             if is_sent {
-                assert_ne!(request(&webhook, None)[name], value, "{name}");
+                assert_ne!(request(&webhook)[name], value, "{name}");
             }
         }
     }

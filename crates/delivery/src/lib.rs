@@ -18,7 +18,7 @@
 //!
 //! Reading order: `config`, `reply`, `verdict`, `schedule`, `headers`, `signature`, `endpoint`,
 //! `address`, `client`, `target`, `attempt`, `lane`, `lanes`, `circuit`, `bucket`, `pace`, `bookings`,
-//! `parking`, `standing`, `traffic`, `dispatcher`.
+//! `parking`, `standing`, `traffic`, `dispatcher`, `trial`.
 
 mod causes;
 mod connector;
@@ -53,6 +53,7 @@ pub mod schedule;
 pub mod signature;
 pub mod target;
 pub mod tls;
+pub mod trial;
 pub mod verdict;
 
 #[cfg(test)]

@@ -46,8 +46,11 @@ impl Scrubber {
             let words = value.split(' ').filter(|word| word.len() >= MIN_WORD);
             texts.extend(words.chain([value]).map(str::to_owned));
         }
-        if let Some(signing) = &webhook.signing {
-            let secret = signing.secret.expose();
+        let signing = webhook.signing.iter();
+        let secrets =
+            signing.flat_map(|signing| [Some(&signing.secret), signing.previous.as_ref().map(|old| &old.secret)]);
+        for secret in secrets.flatten() {
+            let secret = secret.expose();
             let bare = [HMAC_PREFIX, ED25519_PREFIX]
                 .iter()
                 .find_map(|prefix| secret.strip_prefix(prefix));
@@ -147,9 +150,7 @@ mod tests {
             name: "X-Api-Key".into(),
             value: Secret::new("Token abcdefgh1234"),
         });
-        webhook.signing = Some(Signing {
-            secret: Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
-        });
+        webhook.signing = Some(Signing::with(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")));
         webhook
     }
 

@@ -9,7 +9,8 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
-use postrider_types::{EventId, Secret, WebhookId};
+use postrider_types::webhook::Signing;
+use postrider_types::{EventId, Secret, Timestamp, WebhookId};
 
 /// Starts a secret that signs with HMAC-SHA256.
 pub const HMAC_PREFIX: &str = "whsec_";
@@ -95,6 +96,40 @@ impl SigningKey {
             Kind::Hmac(key) => version == "v1" && hmac::verify(key, signed, signature).is_ok(),
             Kind::Ed25519(pair) => version == "v1a" && is_signed_by(pair.public_key().as_ref(), signed, signature),
         }
+    }
+}
+
+/// The keys of one webhook: today's, and during a rotation the one before it.
+#[derive(Debug, Default)]
+pub struct Keys {
+    current: Option<SigningKey>,
+    previous: Option<(SigningKey, Timestamp)>,
+}
+
+impl Keys {
+    /// Reads a webhook's secrets.
+    ///
+    /// # Errors
+    /// [`BadSigningSecret`] of today's. One that was rotated out and cannot be read signs nothing.
+    pub fn parse(signing: &Signing) -> Result<Self, BadSigningSecret> {
+        let previous = signing.previous.as_ref();
+        Ok(Self {
+            current: Some(SigningKey::parse(&signing.secret)?),
+            previous: previous.and_then(|old| Some((SigningKey::parse(&old.secret).ok()?, old.expires_at))),
+        })
+    }
+
+    /// The value of `webhook-signature` for an attempt at `at`: one signature of each key that signs then,
+    /// separated by a space. `None` without a key.
+    #[must_use]
+    pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> Option<HeaderValue> {
+        let current = self.current.as_ref()?.sign(id, at.as_secs(), body);
+        let Some((old, _)) = self.previous.as_ref().filter(|(_, expires)| at < *expires) else {
+            return Some(current);
+        };
+        let old = old.sign(id, at.as_secs(), body);
+        let both = [current.as_bytes(), old.as_bytes()].join(&b' ');
+        Some(HeaderValue::from_bytes(&both).expect("signatures are visible ASCII"))
     }
 }
 

@@ -12,15 +12,16 @@ use crate::egress::Policy;
 use crate::endpoint::{BadUrl, Endpoint};
 use crate::headers::{self, BadHeader, Sending};
 use crate::reply::{Failure, Reply, Timed};
+use crate::response::Received;
 use crate::scrub::Scrubber;
-use crate::signature::{BadSigningSecret, SigningKey};
+use crate::signature::{BadSigningSecret, Keys, SigningKey};
 
 /// A webhook that can be called.
 #[derive(Debug)]
 pub struct Target {
     endpoint: Endpoint,
     headers: HeaderMap,
-    key: Option<SigningKey>,
+    keys: Keys,
     scrubber: Scrubber,
     client: Client,
     timeout: Option<Duration>,
@@ -79,10 +80,11 @@ impl Target {
         Ok(Self {
             endpoint: Endpoint::parse(&webhook.url, policy).map_err(BadTarget::Url)?,
             headers: headers::fixed(webhook).map_err(BadTarget::Header)?,
-            key: signing
-                .map(|signing| SigningKey::parse(&signing.secret))
+            keys: signing
+                .map(Keys::parse)
                 .transpose()
-                .map_err(BadTarget::Signing)?,
+                .map_err(BadTarget::Signing)?
+                .unwrap_or_default(),
             scrubber: Scrubber::new(webhook),
             client: clients.client(),
             timeout: webhook.timeout_ms.map(Duration::from_millis),
@@ -92,7 +94,7 @@ impl Target {
     /// The headers of one request.
     #[must_use]
     pub fn headers(&self, sending: &Sending<'_>) -> HeaderMap {
-        headers::of_request(&self.headers, self.key.as_ref(), sending)
+        headers::of_request(&self.headers, &self.keys, sending)
     }
 
     /// Sends one request and waits for what comes, at most for the webhook's timeout or else
@@ -105,6 +107,17 @@ impl Target {
             reply: self.scrubbed(reply),
             spent,
         }
+    }
+
+    /// Sends one request and tells all that came, not scrubbed yet.
+    pub(crate) async fn send_whole(
+        &self,
+        sending: &Sending<'_>,
+        timeout: Duration,
+    ) -> (Result<Received, Failure>, Duration) {
+        let (headers, body) = (self.headers(sending), sending.event.body.clone());
+        let timeout = self.timeout.unwrap_or(timeout);
+        self.client.send(&self.endpoint, headers, body, timeout).await
     }
 
     fn scrubbed(&self, reply: Reply) -> Reply {
@@ -142,9 +155,7 @@ mod tests {
 
     fn signed(url: &str, secret: &str) -> Webhook {
         let mut webhook = samples::webhook("wh_1", url);
-        webhook.signing = Some(Signing {
-            secret: Secret::new(secret),
-        });
+        webhook.signing = Some(Signing::with(Secret::new(secret)));
         webhook
     }
 

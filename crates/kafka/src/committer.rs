@@ -28,7 +28,7 @@ use crate::encode::{Encoder, Outgoing};
 use crate::metrics::{Metrics, TransactionResult};
 use crate::offsets::{OffsetCommit, OffsetKeeper, to_list};
 use crate::pending::OwnCounts;
-use crate::publisher::{PublishError, Publisher, Pulse};
+use crate::publisher::{PublishError, Publisher};
 
 /// The longest an interval is stretched when commits are slow.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -114,7 +114,6 @@ pub struct Committer {
     sequence: u32,
     last_commit: Duration,
     own: OwnCounts,
-    pulse: Pulse,
     trouble: Trouble,
 }
 
@@ -131,10 +130,9 @@ impl Committer {
         runtime: Handle,
         give_up: CancellationToken,
     ) -> Result<Self, CommitterError> {
-        let pulse = Pulse::default();
-        let publisher = connect(&settings, &reachability, &pulse)?;
+        let publisher = connect(&settings, &reachability)?;
         let last_commit = Duration::ZERO;
-        let committer = Self {
+        let mut committer = Self {
             settings,
             publisher,
             reachability,
@@ -144,7 +142,6 @@ impl Committer {
             sequence: 0,
             last_commit,
             own: OwnCounts::default(),
-            pulse,
             trouble: Trouble::default(),
         };
         committer.take_place()?;
@@ -165,26 +162,27 @@ impl Committer {
         self
     }
 
-    /// Tells how long the call has taken that the committer is in.
-    #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
-    }
-
     /// Tells why commits fail, while they do.
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         self.trouble.clone()
     }
 
-    fn take_place(&self) -> Result<(), CommitterError> {
+    fn take_place(&mut self) -> Result<(), CommitterError> {
         if self.settings.mode == Mode::AtLeastOnce {
             return Ok(());
         }
         let mut backoff = FIRST_BACKOFF;
         while let Err(error) = self.publisher.take_place() {
-            warn!(%error, "Kafka does not give this instance its transactional place; trying again");
+            let why = error.sentence();
+            warn!(
+                error = why,
+                "Kafka does not give this instance its transactional place; trying again"
+            );
             self.pause(&mut backoff)?;
+            if !matches!(error, PublishError::Again(_)) {
+                self.replace_producer()?;
+            }
         }
         info!("Ready to commit in transactions");
         Ok(())
@@ -295,7 +293,7 @@ impl Committer {
         let commits = offsets.preview(&batch.positions(), self.sequence);
         let list = to_list(&commits).map_err(PublishError::Again)?;
         self.publisher
-            .commit(&list, &membership?)
+            .commit(list, membership?)
             .map_err(|error| Failed { error, commits })
     }
 
@@ -326,8 +324,9 @@ impl Committer {
             "outcomes cannot be committed: {}",
             failed.error.sentence()
         )));
-        if let PublishError::Again(error) = &failed.error {
-            warn!(%error, "A batch was not committed; trying the same batch again");
+        if let error @ (PublishError::Again(_) | PublishError::Refused { .. }) = &failed.error {
+            let error = error.sentence();
+            warn!(error, "A batch was not committed; trying the same batch again");
             match self.abort() {
                 Ok(()) => return self.pause(backoff).map(|()| false),
                 Err(error) => warn!(%error, "The transaction could not be aborted"),
@@ -353,7 +352,10 @@ impl Committer {
         if matches!(failed.error, PublishError::Fenced(_)) && !stalled {
             return Err(CommitterError::Replaced(failed.error));
         }
-        warn!(error = %failed.error, "The Kafka producer failed; making a new one");
+        warn!(
+            error = failed.error.sentence(),
+            "The Kafka producer failed; making a new one"
+        );
         self.reconnect()?;
         if failed.commits.is_empty() {
             return Ok(false);
@@ -369,8 +371,16 @@ impl Committer {
     }
 
     fn reconnect(&mut self) -> Result<(), CommitterError> {
-        self.publisher = connect(&self.settings, &self.reachability, &self.pulse)?;
+        self.replace_producer()?;
         self.take_place()
+    }
+
+    /// The old producer ends on a thread of its own: its end may take as long as its calls.
+    fn replace_producer(&mut self) -> Result<(), CommitterError> {
+        let fresh = connect(&self.settings, &self.reachability)?;
+        let old = std::mem::replace(&mut self.publisher, fresh);
+        std::thread::spawn(move || drop(old));
+        Ok(())
     }
 
     fn pause(&self, backoff: &mut Duration) -> Result<(), CommitterError> {
@@ -387,12 +397,12 @@ impl Committer {
     }
 }
 
-fn connect(settings: &Settings, reachability: &Reachability, pulse: &Pulse) -> Result<Publisher, CommitterError> {
+fn connect(settings: &Settings, reachability: &Reachability) -> Result<Publisher, CommitterError> {
     Publisher::new(
         &settings.producer,
         settings.partitions.clone(),
         reachability.clone(),
-        pulse.clone(),
+        None,
     )
     .map_err(CommitterError::Client)
 }

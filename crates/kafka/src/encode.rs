@@ -128,7 +128,7 @@ impl Encoder {
             record: STATUS_RECORD.into(),
             change: change.clone(),
         };
-        json(&self.webhooks, change.webhook_id.as_str(), &record)
+        json(&self.webhooks, &change.key(), &record)
     }
 
     /// A topic with small records may still take an outcome without what the endpoint answered.

@@ -9,13 +9,15 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `topics`.
+//! `tail`, `journal`, `topics`.
 
+pub mod aside;
 pub mod batch;
 pub mod committer;
 pub mod config;
 pub mod connection;
 pub mod encode;
+pub mod journal;
 pub mod metrics;
 pub mod offsets;
 pub mod parked;

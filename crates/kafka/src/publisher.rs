@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fail::fail_point;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
+use rdkafka::message::{Header as KafkaHeader, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 use tokio::time::Instant;
@@ -21,6 +21,11 @@ use crate::encode::Outgoing;
 
 /// How long one blocking call may take before it is made again.
 const CALL: Duration = Duration::from_secs(5);
+/// The same for taking a place, which may have to wait for another transaction's end.
+const INIT: Duration = Duration::from_secs(10);
+/// A frozen cluster holds a call for 30 s, whatever it was given, and lets go of it again; what takes longer than
+/// this does not come back.
+const LONGEST_CALL: Duration = Duration::from_secs(45);
 
 /// How a failed publication has to be met.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,18 @@ pub enum PublishError {
     /// Nothing took effect; the same batch can be tried again after an abort.
     #[error("Kafka did not take the batch")]
     Again(#[source] KafkaError),
+    /// A topic did not take a record; the same batch can be tried again after an abort.
+    #[error("the topic {topic} did not take a record")]
+    Refused {
+        /// The topic.
+        topic: Box<str>,
+        /// Why not.
+        #[source]
+        source: KafkaError,
+    },
+    /// A call did not come back, and the producer with it.
+    #[error("a call to Kafka does not come back")]
+    Stuck,
     /// Another process has taken this instance's place.
     #[error("another process runs with this instance_id; it has taken over")]
     Fenced(#[source] KafkaError),
@@ -40,8 +57,12 @@ impl PublishError {
     /// What happened and why, once: librdkafka's errors repeat themselves as their own cause.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let (Self::Again(cause) | Self::Fenced(cause) | Self::Fatal(cause)) = self;
-        format!("{self}: {cause}")
+        match self {
+            Self::Again(cause) | Self::Fenced(cause) | Self::Fatal(cause) | Self::Refused { source: cause, .. } => {
+                format!("{self}: {cause}")
+            }
+            Self::Stuck => self.to_string(),
+        }
     }
 
     fn of(error: KafkaError) -> Self {
@@ -62,6 +83,11 @@ impl PublishError {
 #[derive(Debug)]
 struct Reports {
     failed: AtomicU64,
+    /// The topic that refused a record last, and why.
+    refused: Mutex<Option<(String, KafkaError)>>,
+    /// The topic whose written offsets are noted, and the one after the last of them.
+    noted: Option<String>,
+    written_to: AtomicI64,
     reachability: Reachability,
 }
 
@@ -79,39 +105,24 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if result.is_err() {
-            self.failed.fetch_add(1, Ordering::Relaxed);
+        if let (Ok(message), Some(noted)) = (result, &self.noted)
+            && message.topic() == noted
+        {
+            self.written_to.fetch_max(message.offset() + 1, Ordering::Relaxed);
         }
-    }
-}
-
-/// Tells from outside whether a call into librdkafka comes back: some hang for ever when a coordinator
-/// has gone for good.
-#[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<Mutex<Option<Instant>>>);
-
-impl Pulse {
-    fn during<T>(&self, call: impl FnOnce() -> T) -> T {
-        *self.0.lock() = Some(Instant::now());
-        let answer = call();
-        *self.0.lock() = None;
-        answer
-    }
-
-    /// How long the call under way has taken.
-    #[must_use]
-    pub fn stuck_for(&self) -> Duration {
-        self.0.lock().map_or(Duration::ZERO, |since| since.elapsed())
+        if let Err((error, message)) = result {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            *self.refused.lock() = Some((message.topic().to_owned(), error.clone()));
+        }
     }
 }
 
 /// Publishes batches.
 pub struct Publisher {
-    producer: BaseProducer<Reports>,
+    producer: Arc<BaseProducer<Reports>>,
     partitions: HashMap<String, i32>,
     /// How long the identical call is repeated before the transaction is given up.
     patience: Duration,
-    pulse: Pulse,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -123,7 +134,8 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    /// Makes the client. `partitions` tells how many each topic has whose records stick together.
+    /// Makes the client. `partitions` tells how many each topic has whose records stick together; `noted` is a topic
+    /// of which [`written_to`](Self::written_to) has to tell.
     ///
     /// # Errors
     /// When librdkafka refuses the configuration.
@@ -131,10 +143,13 @@ impl Publisher {
         config: &ClientConfig,
         partitions: HashMap<String, i32>,
         reachability: Reachability,
-        pulse: Pulse,
+        noted: Option<String>,
     ) -> Result<Self, KafkaError> {
         let context = Reports {
             failed: AtomicU64::new(0),
+            refused: Mutex::default(),
+            noted,
+            written_to: AtomicI64::new(0),
             reachability,
         };
         let patience = config
@@ -143,10 +158,9 @@ impl Publisher {
             .unwrap_or(30_000);
         let producer = config.create_with_context(context)?;
         Ok(Self {
-            producer,
+            producer: Arc::new(producer),
             partitions,
             patience: Duration::from_millis(patience),
-            pulse,
         })
     }
 
@@ -161,9 +175,8 @@ impl Publisher {
     ///
     /// # Errors
     /// When the coordinator cannot be reached in time, or refuses.
-    pub fn take_place(&self) -> Result<(), KafkaError> {
-        self.pulse
-            .during(|| self.producer.init_transactions(Duration::from_secs(10)))
+    pub fn take_place(&self) -> Result<(), PublishError> {
+        self.apart(|producer| producer.init_transactions(INIT))
     }
 
     /// Begins a transaction and publishes the records in it; waits until every one is acknowledged.
@@ -182,7 +195,7 @@ impl Publisher {
     /// Publishes the records and waits until every one is acknowledged.
     ///
     /// # Errors
-    /// [`PublishError::Again`] when any was not: then all may be published twice.
+    /// [`PublishError::Refused`] when any was not: then all may be published twice.
     pub fn send_all<'a>(&self, records: impl Iterator<Item = &'a Outgoing>, sequence: u32) -> Result<(), PublishError> {
         let failed_before = self.producer.context().failed.load(Ordering::Relaxed);
         for record in records {
@@ -192,9 +205,18 @@ impl Publisher {
         if self.producer.context().failed.load(Ordering::Relaxed) == failed_before {
             return Ok(());
         }
-        Err(PublishError::Again(KafkaError::MessageProduction(
-            RDKafkaErrorCode::MessageTimedOut,
-        )))
+        let refused = self.producer.context().refused.lock().take();
+        let unknown = || {
+            (
+                String::new(),
+                KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut),
+            )
+        };
+        let (topic, source) = refused.unwrap_or_else(unknown);
+        Err(PublishError::Refused {
+            topic: topic.into(),
+            source,
+        })
     }
 
     fn send(&self, outgoing: &Outgoing, sequence: u32) -> Result<(), PublishError> {
@@ -242,10 +264,35 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`]; the transaction is still to be aborted.
-    pub fn commit(&self, offsets: &TopicPartitionList, membership: &ConsumerGroupMetadata) -> Result<(), PublishError> {
-        self.patiently(|| self.producer.send_offsets_to_transaction(offsets, membership, CALL))?;
+    pub fn commit(&self, offsets: TopicPartitionList, membership: ConsumerGroupMetadata) -> Result<(), PublishError> {
+        let settled = Arc::new((offsets, membership));
+        self.patiently(move |producer| producer.send_offsets_to_transaction(&settled.0, &settled.1, CALL))?;
         fail_point!("k5");
-        self.patiently(|| self.producer.commit_transaction(CALL))
+        self.patiently(|producer| producer.commit_transaction(CALL))
+    }
+
+    /// Ends a transaction that settles no offsets.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the transaction is still to be aborted.
+    pub fn commit_alone(&self) -> Result<(), PublishError> {
+        self.patiently(|producer| producer.commit_transaction(CALL))
+    }
+
+    /// The offset after the last record that was written of the noted topic.
+    #[must_use]
+    pub fn written_to(&self) -> i64 {
+        self.producer.context().written_to.load(Ordering::Relaxed)
+    }
+
+    /// The offset after the last record of a topic's first partition that a `read_committed` reader can have: less
+    /// than what was written, as long as a transaction's end is on its way.
+    ///
+    /// # Errors
+    /// When its leader does not answer in time.
+    pub fn end_of(&self, topic: &str) -> Result<i64, KafkaError> {
+        let ends = self.producer.client().fetch_watermarks(topic, 0, CALL);
+        ends.map(|(_, high)| high)
     }
 
     /// Gives the transaction up.
@@ -255,20 +302,45 @@ impl Publisher {
     pub fn abort(&self) -> Result<(), PublishError> {
         // An abort with unpolled reports times out and sticks.
         self.producer.poll(Duration::ZERO);
-        self.patiently(|| self.producer.abort_transaction(CALL))
+        self.patiently(|producer| producer.abort_transaction(CALL))
     }
 
-    fn patiently(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), PublishError> {
+    fn patiently(
+        &self,
+        call: impl Fn(&BaseProducer<Reports>) -> Result<(), KafkaError> + Clone + Send + 'static,
+    ) -> Result<(), PublishError> {
         let deadline = Instant::now() + self.patience;
         loop {
-            match self.pulse.during(&call) {
-                Ok(()) => return Ok(()),
-                Err(error) if is_retriable(&error) && Instant::now() < deadline => {
+            match self.apart(call.clone()) {
+                Err(PublishError::Again(error)) if is_retriable(&error) && Instant::now() < deadline => {
                     self.producer.poll(Duration::from_millis(10));
                 }
-                Err(error) => return Err(PublishError::of(error)),
+                ended => return ended,
             }
         }
+    }
+
+    /// Makes a call on a thread of its own, because some never come back when a coordinator has gone for good. Such a
+    /// thread keeps its producer, which is fenced by the next one, and both end when the call does.
+    fn apart(
+        &self,
+        call: impl FnOnce(&BaseProducer<Reports>) -> Result<(), KafkaError> + Send + 'static,
+    ) -> Result<(), PublishError> {
+        let (answered, answer) = std::sync::mpsc::sync_channel(1);
+        let producer = Arc::clone(&self.producer);
+        let called = std::thread::Builder::new()
+            .name("kafka-call".to_owned())
+            .spawn(move || {
+                let came = call(&producer);
+                drop(producer);
+                // Nobody waits any more for what took too long.
+                let _ = answered.send(came);
+            });
+        if called.is_err() {
+            return Err(PublishError::Stuck);
+        }
+        let came = answer.recv_timeout(LONGEST_CALL).map_err(|_| PublishError::Stuck)?;
+        came.map_err(PublishError::of)
     }
 }
 

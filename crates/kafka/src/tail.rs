@@ -7,7 +7,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -43,6 +45,7 @@ impl ConsumerContext for Quiet {}
 pub struct Tail {
     consumer: BaseConsumer<Quiet>,
     partitions: usize,
+    reached: watch::Sender<i64>,
 }
 
 impl std::fmt::Debug for Tail {
@@ -69,6 +72,7 @@ impl Tail {
         Ok(Self {
             consumer,
             partitions: all.count(),
+            reached: watch::Sender::new(0),
         })
     }
 
@@ -90,10 +94,33 @@ impl Tail {
     /// Goes on with what is added. Blocks until `stop` fires.
     pub fn follow(self, stop: &CancellationToken, mut each: impl FnMut(Entry)) {
         while !stop.is_cancelled() {
-            if let Some(Ok(message)) = self.consumer.poll(POLL) {
-                each(entry(&message));
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => each(entry(&message)),
+                // Transaction markers are passed over without a record; an end tells where reading stands.
+                Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+                Some(Err(_)) => continue,
             }
+            self.tell_position();
         }
+    }
+
+    /// Up to which offset all was handed on while following; of a topic with one partition.
+    #[must_use]
+    pub fn reached(&self) -> watch::Receiver<i64> {
+        self.reached.subscribe()
+    }
+
+    fn tell_position(&self) {
+        let Ok(positions) = self.consumer.position() else {
+            return;
+        };
+        let offset = |element: &TopicPartitionListElem<'_>| match element.offset() {
+            Offset::Offset(offset) => offset,
+            _ => 0,
+        };
+        let sum = positions.elements().iter().map(offset).sum();
+        self.reached
+            .send_if_modified(|reached| std::mem::replace(reached, sum) != sum);
     }
 }
 

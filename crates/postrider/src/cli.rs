@@ -5,11 +5,15 @@ mod completions;
 mod demo;
 pub(crate) mod output;
 mod receive;
+mod remote;
 mod route;
 mod run;
 mod schema;
+mod secrets;
 mod settings;
+mod text;
 mod topics;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use postrider_kafka::topics::TopicsError;
 
+use crate::api::ApiError;
 use crate::config::ConfigError;
 
 /// How a command ends when nothing is wrong.
@@ -28,6 +33,11 @@ pub(crate) enum End {
     /// It looked, and what it found is not right.
     Differs,
 }
+
+/// Arguments that contradict each other in a way the parser cannot know.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misused(pub(crate) String);
 
 /// The command line was misused.
 const USAGE: u8 = 64;
@@ -45,6 +55,8 @@ Try it:
   postrider run --config postrider.yaml             the daemon
   postrider route --config postrider.yaml --event event.json
                                                     which webhooks would get this event, and why not the others
+  postrider webhooks add --url https://merchant.example/hooks --events order_shipped
+  postrider webhooks apply -f webhooks.yaml --dry-run
 
 Configuration: defaults, then the file, then variables such as POSTRIDER_DELIVERY__TIMEOUT=10s, then --set.
 Exit codes: 0 done, 1 failed, 64 bad usage, 69 Kafka or the API could not be reached, 78 bad configuration.";
@@ -68,6 +80,12 @@ enum Command {
     /// Creates or checks the topics in Kafka
     #[command(subcommand)]
     Topics(topics::Topics),
+    /// Lists, adds, changes and tests webhooks through the admin API
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
+    /// Seals stored secrets anew
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Shows which webhooks of the file would get an event, and why the others would not
     Route(route::Route),
     /// Prints a JSON Schema; without a name, the names
@@ -98,6 +116,8 @@ fn dispatch(command: Command, variables: BTreeMap<String, String>) -> anyhow::Re
         Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(variables),
         Command::Topics(command) => command.run(variables),
+        Command::Webhooks(command) => command.run(&variables),
+        Command::Secrets(command) => command.run(&variables),
         Command::Route(command) => command.run(variables),
         Command::Schema(command) => command.run(),
         Command::Receive(command) => command.run(),
@@ -117,24 +137,25 @@ fn misused(error: &clap::Error) -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    if let Some(config) = error.downcast_ref::<ConfigError>() {
-        config.faults.iter().for_each(|fault| eprintln!("{fault}"));
-    }
-    eprintln!("error: {error:#}");
+    output::complain(error);
     ExitCode::from(code_of(error))
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    let unreachable = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref(), Some(TopicsError::Unreachable { .. }))
-    };
-    if error.chain().any(|cause| cause.is::<ConfigError>()) {
+    if error.chain().any(|cause| cause.is::<Misused>()) {
+        USAGE
+    } else if error.chain().any(|cause| cause.is::<ConfigError>()) {
         CONFIG
-    } else if error.chain().any(unreachable) {
+    } else if error.chain().any(is_unreachable) {
         UNAVAILABLE
     } else {
         1
     }
+}
+
+fn is_unreachable(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let kafka = matches!(cause.downcast_ref(), Some(TopicsError::Unreachable { .. }));
+    kafka || cause.downcast_ref().is_some_and(ApiError::is_unreachable)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::cli::output::say;
 use crate::config::{Config, under};
 use crate::pipeline::{self, Started, Surroundings};
 use crate::receiver::Receiver;
+use crate::secrets::KeySource;
 use crate::shutdown::Signals;
 use broker::Broker;
 use story::Story;
@@ -62,6 +63,10 @@ pub(crate) async fn run(length: Length) -> anyhow::Result<()> {
     let surroundings = Surroundings {
         signals,
         reload,
+        keys: KeySource {
+            file: None,
+            variable: None,
+        },
         survey,
         started: Some(started),
     };

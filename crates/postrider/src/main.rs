@@ -1,5 +1,6 @@
 //! Boots postrider and hands over to the command line.
 
+mod api;
 mod cli;
 mod config;
 mod demo;
@@ -7,8 +8,10 @@ mod demo;
 mod failpoints;
 mod pipeline;
 mod receiver;
+mod secrets;
 mod shutdown;
 mod telemetry;
+mod visible;
 
 use std::collections::BTreeMap;
 use std::env;

@@ -16,11 +16,12 @@
 
 mod cluster;
 mod ending;
+mod manage;
+mod parts;
 mod probes;
 mod reload;
 mod tables;
 pub(crate) mod thread;
-mod watchdog;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,22 +29,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use postrider_admin::{Health, Server};
+use postrider_admin::{ApiSlot, Health, Server};
 use postrider_consumer::{Consumer, Outlets, Setup};
 use postrider_delivery::Dispatcher;
 use postrider_delivery::client::Clients;
 use postrider_delivery::dispatcher::Parts;
 use postrider_delivery::egress::Policy;
+use postrider_delivery::trial::Trials;
+use postrider_kafka::aside::Aside;
 use postrider_kafka::batch::BatchLimits;
 use postrider_kafka::committer::Settings;
-use postrider_kafka::encode::Encoder;
+use postrider_kafka::encode::{Encoder, Limits};
+use postrider_kafka::journal::Journal;
 use postrider_kafka::metrics::PendingGauges;
 use postrider_kafka::pending::OwnCounts;
 use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
 use postrider_routing::{Router, SharedTable};
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Successes, Timestamp, WebhookId};
+use postrider_types::{Clock, Fault, Successes, Timestamp, WebhookId};
 use postrider_webhooks::Directory;
 use prometheus::Registry;
 use rand::SeedableRng;
@@ -55,6 +59,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Config, under};
+use crate::secrets::KeySource;
 use crate::shutdown::Signals;
 use crate::telemetry;
 
@@ -77,6 +82,8 @@ pub(crate) struct Surroundings {
     pub(crate) signals: Signals,
     /// Reads the configuration again.
     pub(crate) reload: Reload,
+    /// Where the key of stored secrets comes from.
+    pub(crate) keys: KeySource,
     /// What is known of the cluster; `None` to ask it.
     pub(crate) survey: Option<Survey>,
     /// Told once health and metrics are served.
@@ -96,27 +103,36 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
     let Surroundings {
         signals,
         reload,
+        keys,
         survey,
         started,
     } = surroundings;
     let (registry, health) = (Registry::new(), Health::new());
     // Before anybody can ask: without conditions it would be ready.
     let conditions = probes::Conditions::new(&health);
-    let server = Server::bind(&config.admin, health.clone(), registry.clone()).await?;
+    let slot = ApiSlot::default();
+    let server = Server::bind(&config.admin, health.clone(), registry.clone(), slot.clone()).await?;
     let address = server.address();
     info!(%address, version = telemetry::VERSION, instance = config.instance_id, "Starting");
     let core = Core::new(config, registry, health.clone(), address, signals.stop.clone())?;
+    let api = ApiParts { slot, keys };
     if let Some(started) = started {
         // Whoever asked may be gone.
         let _ = started.send(Started { address, health });
     }
     let serving = CancellationToken::new();
     let served = tokio::spawn(server.run(serving.clone()));
-    let ended = core.deliver(conditions, reload, signals.reload, survey).await;
+    let ended = core.deliver(conditions, reload, signals.reload, survey, api).await;
     serving.cancel();
     served.await.context("the admin server panicked")?;
     info!("Stopped");
     ended
+}
+
+/// What the API is made of, and where it is put once it can be.
+struct ApiParts {
+    slot: ApiSlot,
+    keys: KeySource,
 }
 
 /// What the stages share.
@@ -137,6 +153,12 @@ struct Core {
     committed: CancellationToken,
     /// Fires when stopping takes too long.
     give_up: CancellationToken,
+}
+
+/// What everything that dials has in common.
+struct Egress {
+    policy: Arc<Policy>,
+    clients: Clients,
 }
 
 struct Metrics {
@@ -191,8 +213,14 @@ impl Core {
         reload: Reload,
         reloads: watch::Receiver<u64>,
         survey: Option<Survey>,
+        api: ApiParts,
     ) -> anyhow::Result<()> {
-        let directory = Directory::new(self.config.routing.webhooks.clone()).map_err(under("routing.webhooks"))?;
+        let keyring = api.keys.read().map_err(|error| {
+            let fault = Fault::new("key_file", format!("{error:#}"));
+            under("secrets")(vec![fault])
+        })?;
+        let directory =
+            Directory::new(self.config.routing.webhooks.clone(), keyring).map_err(under("routing.webhooks"))?;
         let directory = Arc::new(directory);
         let survey = match survey {
             Some(known) => known,
@@ -207,7 +235,7 @@ impl Core {
         };
         self.reachability.note(true);
         let retired = self.config.layout().retired(survey.partitions.keys());
-        let largest_parked = survey.limits.retry;
+        let limits = survey.limits;
         let Some(committer) = self.open_committer(survey).await? else {
             return Ok(());
         };
@@ -218,7 +246,9 @@ impl Core {
         let told = tables.pending().of_instance(&self.config.instance_id);
         let own = OwnCounts::new(told, self.config.delivery.disable_after / SUCCESSES_TOLD);
         let committer = committer.counting_from(own);
-        let dispatcher = self.dispatcher(largest_parked, tables.pending().failing())?;
+        let egress = self.egress()?;
+        let dispatcher = self.dispatcher(&egress, limits.retry, tables.pending().failing())?;
+        self.open_api(api, &egress, limits, &directory, tables.reached())?;
         let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
         tables.follow(Arc::clone(&directory), gauges, self.successes.clone(), &self.stop)?;
         let (joined, is_joined) = watch::channel(false);
@@ -233,7 +263,6 @@ impl Core {
                 self.stop.clone(),
             ),
             reload::watch(reload, reloads, Arc::clone(&directory)),
-            watchdog::watch(committer.pulse()),
         ];
         let consumer = Consumer::new(setup)?;
         let ended = self
@@ -241,116 +270,6 @@ impl Core {
             .await;
         watching.iter().for_each(JoinHandle::abort);
         ended
-    }
-
-    /// `None` when stopped before the place was had.
-    async fn open_committer(&self, survey: Survey) -> anyhow::Result<Option<Committer>> {
-        let settings = self.committer_settings(survey);
-        let (reachability, metrics) = (self.reachability.clone(), self.metrics.kafka.clone());
-        let (runtime, stop) = (Handle::current(), self.stop.clone());
-        // Before its place is had nothing is at stake, so giving up there is stopping.
-        let opened = thread::run("open-committer", move || {
-            Committer::open(settings, reachability, metrics, runtime, stop)
-        });
-        match opened?.await? {
-            Ok(committer) => Ok(Some(committer.giving_up(self.give_up.clone()))),
-            Err(CommitterError::GivenUp) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn committer_settings(&self, survey: Survey) -> Settings {
-        let config = &self.config;
-        let transactional = self.connection.transactional_id(&config.consumer.group_id);
-        let mode = match config.consumer.guarantee {
-            postrider_consumer::config::Guarantee::ExactlyOnce => Mode::Transactions,
-            postrider_consumer::config::Guarantee::AtLeastOnce => Mode::AtLeastOnce,
-        };
-        if mode == Mode::AtLeastOnce {
-            warn!("Guarantee is at_least_once: after a crash an outcome may be published twice");
-        }
-        let id = (mode == Mode::Transactions).then_some(&*transactional);
-        Settings {
-            producer: self.connection.producer(id, survey.limits.largest()),
-            mode,
-            partitions: survey.partitions,
-            interval: config.consumer.commit_interval,
-            limits: BatchLimits::default(),
-            encoder: Encoder::new(
-                &*config.instance_id,
-                config.results.clone(),
-                &*config.routing.webhooks_topic,
-                survey.limits,
-            ),
-        }
-    }
-
-    fn consumer_setup(&self, joined: watch::Sender<bool>, retired: Vec<(String, Duration)>) -> Setup {
-        let layout = self.config.layout();
-        for (topic, _) in &retired {
-            info!(
-                topic,
-                "The schedule no longer has this delay; its topic is read until it is empty"
-            );
-        }
-        let retry: Vec<(String, Duration)> = layout.retry_topics().into_iter().chain(retired).collect();
-        Setup {
-            config: self.config.consumer.clone(),
-            client: self.connection.consumer(&self.config.consumer.group_id),
-            topics: Setup::topics(&self.config.consumer, &retry),
-            admin: self.connection.admin(),
-            delays: layout.delays,
-            drain: self.config.delivery.drain,
-            runtime: Handle::current(),
-            clock: self.clock,
-            metrics: self.metrics.consumer.clone(),
-            flush: self.flush.clone(),
-            reachability: self.reachability.clone(),
-            heartbeat: postrider_consumer::Heartbeat::default(),
-            joined,
-            stop: self.stop.clone(),
-            committed: self.committed.clone(),
-        }
-    }
-
-    fn router(&self, table: SharedTable) -> Router {
-        Router::new(
-            table,
-            self.issuer(),
-            self.config.routing.record_skipped,
-            self.metrics.routing.clone(),
-        )
-    }
-
-    fn dispatcher(
-        &self,
-        largest_parked: usize,
-        failing_since: HashMap<WebhookId, Timestamp>,
-    ) -> anyhow::Result<Dispatcher> {
-        let policy = Policy::from_config(&self.config.egress).map_err(under("egress"))?;
-        let policy = Arc::new(policy.with_own_listeners(vec![self.admin]));
-        let tls = postrider_delivery::tls::client_config(self.config.egress.ca_file.as_deref())?;
-        let limits = self.config.delivery.client_limits();
-        let metrics = self.metrics.delivery.clone();
-        let parts = Parts {
-            issuer: self.issuer(),
-            clock: self.clock,
-            clients: Clients::new(Arc::clone(&policy), tls, limits, metrics.egress())?,
-            policy,
-            metrics,
-            random: StdRng::from_rng(&mut rand::rng()),
-            failing_since,
-            successes: self.successes.clone(),
-            largest_parked,
-        };
-        Ok(Dispatcher::new(&self.config.delivery, parts).map_err(under("delivery"))?)
-    }
-
-    fn issuer(&self) -> Issuer {
-        Issuer {
-            instance: self.config.instance_id.clone(),
-            max_retries: self.config.delivery.retry.max_retries,
-        }
     }
 
     async fn run_stages(

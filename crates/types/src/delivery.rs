@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::event::Event;
+use crate::event::{Event, EventId};
 use crate::position::Origin;
 use crate::settlement::Share;
 use crate::webhook::{Webhook, WebhookId};
@@ -25,6 +25,12 @@ impl DeliveryId {
     #[must_use]
     pub fn new(origin: &Origin, webhook: &WebhookId) -> Self {
         Self(format!("{origin}.{webhook}"))
+    }
+
+    /// The id of a Test or a first connection, which no record brought.
+    #[must_use]
+    pub fn of_test(event: &EventId, webhook: &WebhookId) -> Self {
+        Self(format!("{event}.{webhook}"))
     }
 
     /// The text.

@@ -23,6 +23,7 @@ pub mod secret;
 pub mod settlement;
 pub mod status;
 pub mod successes;
+pub mod transmission;
 pub mod units;
 pub mod webhook;
 
@@ -36,4 +37,5 @@ pub use position::{AssignmentNumber, Offset, Origin, Partition, Position};
 pub use secret::Secret;
 pub use settlement::{Arrival, DeadLetter, DeadLetterReason, Held, Losses, Record, Resolution, Settled, Share};
 pub use successes::Successes;
+pub use transmission::{FirstConnection, Transmission};
 pub use webhook::{Webhook, WebhookId};

@@ -63,4 +63,22 @@ pub struct StatusChange {
     pub reason: Option<String>,
     /// When.
     pub at: Timestamp,
+    /// The version of the webhook's document that was judged; 0 for a webhook of the file, which has none.
+    #[serde(default)]
+    pub version: u64,
 }
+
+impl StatusChange {
+    /// The key of its record. A managed webhook's own id is its document's key, which must not be overwritten.
+    #[must_use]
+    pub fn key(&self) -> String {
+        if self.version == 0 {
+            self.webhook_id.to_string()
+        } else {
+            format!("{}{STATUS_SUFFIX}", self.webhook_id)
+        }
+    }
+}
+
+/// What the key of a managed webhook's status record adds to the webhook's id.
+pub const STATUS_SUFFIX: &str = "/status";

@@ -150,6 +150,27 @@ impl Default for Retry {
 pub struct Signing {
     /// `whsec_…` (HMAC) or `whsk_…` (ed25519).
     pub secret: Secret,
+    /// The one before it, which goes on signing for a while after a rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousSecret>,
+}
+
+impl Signing {
+    /// Signing with one secret.
+    #[must_use]
+    pub const fn with(secret: Secret) -> Self {
+        Self { secret, previous: None }
+    }
+}
+
+/// A signing secret that was rotated out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousSecret {
+    /// The secret.
+    pub secret: Secret,
+    /// When it stops signing.
+    pub expires_at: Timestamp,
 }
 
 /// A subscription of one account.

@@ -5,48 +5,32 @@ use std::collections::HashMap;
 use postrider_kafka::encode::{STATUS_RECORD, StatusRecord};
 use postrider_types::webhook::WebhookStatus;
 use postrider_types::{StatusChange, Webhook, WebhookId};
-use tracing::warn;
 
 /// The last status record of each webhook.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StatusTable(HashMap<WebhookId, StatusChange>);
 
 impl StatusTable {
-    /// Takes in a record of the topic; tells whether anything changed. What cannot be read is reported
-    /// and passed over.
-    pub fn take_in(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
-        let Some(id) = std::str::from_utf8(key).ok().and_then(|key| WebhookId::new(key).ok()) else {
-            warn!("A record of the webhooks topic has no webhook's id as its key; passed over");
-            return false;
-        };
-        let Some(value) = value else {
-            return self.0.remove(&id).is_some();
-        };
-        match serde_json::from_slice::<StatusRecord>(value) {
-            Ok(record) if record.record == STATUS_RECORD => {
-                self.0.insert(id, record.change.clone()) != Some(record.change)
-            }
-            Ok(_) => false,
-            Err(error) => {
-                warn!(webhook.id = %id, %error, "A record of the webhooks topic cannot be read; passed over");
-                false
-            }
-        }
+    /// Takes in a record of a webhook; tells whether anything changed, or `None` when it is no status record.
+    pub fn take_in(&mut self, id: &WebhookId, value: &[u8]) -> Option<bool> {
+        let record: StatusRecord = serde_json::from_slice(value).ok()?;
+        let is_status = record.record == STATUS_RECORD && record.change.webhook_id == *id;
+        is_status.then(|| self.0.insert(id.clone(), record.change.clone()) != Some(record.change))
     }
 
-    /// The webhooks with what is said of them. Their owner's own switch stays as it is.
+    /// Nothing is said of a webhook any more; tells whether anything was.
+    pub fn forget(&mut self, id: &WebhookId) -> bool {
+        self.0.remove(id).is_some()
+    }
+
+    /// A webhook with what is said of it. Its owner's own switch stays as it is, and a document that is younger
+    /// than what is said knows of it.
     #[must_use]
-    pub fn over(&self, webhooks: &[Webhook]) -> Vec<Webhook> {
-        webhooks.iter().map(|webhook| self.over_one(webhook)).collect()
-    }
-
-    fn over_one(&self, webhook: &Webhook) -> Webhook {
+    pub fn over(&self, webhook: &Webhook) -> Webhook {
         let mut webhook = webhook.clone();
-        if let Some(change) = self
-            .0
-            .get(&webhook.id)
-            .filter(|_| webhook.status == WebhookStatus::Active)
-        {
+        let younger = |change: &&StatusChange| webhook.updated_at.is_none_or(|at| change.at > at);
+        let said = self.0.get(&webhook.id).filter(younger);
+        if let Some(change) = said.filter(|_| webhook.status == WebhookStatus::Active) {
             webhook.status = change.status;
             webhook.disabled_reason.clone_from(&change.reason);
             webhook.updated_at = Some(change.at);
@@ -75,6 +59,7 @@ mod tests {
             status,
             reason: reason.map(str::to_owned),
             at: Timestamp::from_millis(5),
+            version: 0,
         };
         serde_json::to_vec(&StatusRecord {
             record: STATUS_RECORD.into(),
@@ -85,36 +70,49 @@ mod tests {
 
     #[test]
     fn what_postrider_disabled_stays_disabled_until_it_is_enabled() {
-        let mut table = StatusTable::default();
-        assert!(table.take_in(b"wh", Some(&record(WebhookStatus::Disabled, Some("gone")))));
-        let over = table.over(&[webhook()]);
+        let (mut table, id) = (StatusTable::default(), webhook().id);
+        let gone = record(WebhookStatus::Disabled, Some("gone"));
+        assert_eq!(table.take_in(&id, &gone), Some(true));
+        let over = table.over(&webhook());
         assert_eq!(
-            (over[0].is_active(), over[0].disabled_reason.as_deref()),
+            (over.is_active(), over.disabled_reason.as_deref()),
             (false, Some("gone"))
         );
-        assert!(!table.take_in(b"wh", Some(&record(WebhookStatus::Disabled, Some("gone")))));
-        assert!(table.take_in(b"wh", Some(&record(WebhookStatus::Active, None))));
-        assert!(table.over(&[webhook()])[0].is_active());
-        assert!(table.take_in(b"wh", None));
-        assert_eq!(table, StatusTable::default());
+        assert_eq!(table.take_in(&id, &gone), Some(false));
+        assert_eq!(table.take_in(&id, &record(WebhookStatus::Active, None)), Some(true));
+        assert!(table.over(&webhook()).is_active());
+        assert!(table.forget(&id) && !table.forget(&id));
+    }
+
+    #[test]
+    fn a_younger_document_knows_better() {
+        let mut table = StatusTable::default();
+        table.take_in(&webhook().id, &record(WebhookStatus::Disabled, Some("gone")));
+        let edited = |millis| Webhook {
+            updated_at: Some(Timestamp::from_millis(millis)),
+            ..webhook()
+        };
+        assert!(!table.over(&edited(4)).is_active());
+        assert!(table.over(&edited(5)).is_active());
     }
 
     #[test]
     fn the_owners_own_switch_is_not_overruled() {
         let mut table = StatusTable::default();
-        table.take_in(b"wh", Some(&record(WebhookStatus::Active, None)));
+        table.take_in(&webhook().id, &record(WebhookStatus::Active, None));
         let off = Webhook {
             enabled: false,
             ..webhook()
         };
-        assert!(!table.over(&[off])[0].is_active());
+        assert!(!table.over(&off).is_active());
     }
 
     #[test]
-    fn what_cannot_be_read_is_passed_over() {
+    fn what_is_no_status_record_of_the_webhook_is_none() {
         let mut table = StatusTable::default();
-        assert!(!table.take_in(b"\xff", Some(b"{}")));
-        assert!(!table.take_in(b"wh", Some(b"[")));
-        assert!(!table.take_in(b"wh", Some(b"{\"id\":\"wh\"}")));
+        let other = WebhookId::new("other").unwrap();
+        assert_eq!(table.take_in(&webhook().id, b"["), None);
+        assert_eq!(table.take_in(&webhook().id, b"{\"id\":\"wh\"}"), None);
+        assert_eq!(table.take_in(&other, &record(WebhookStatus::Active, None)), None);
     }
 }

@@ -1,7 +1,7 @@
 //! How what was read is handed on. The poll thread waits for room, but never so that the group or the retries
 //! that come due have to wait with it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fail::fail_point;
 use postrider_types::{Arrival, Carrier, Parked, Resolution, Settled};
@@ -9,6 +9,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::sync::mpsc::Permit;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 use super::{CROWDED, Consumer, SHORT_WAIT, SLICE, Sleeper};
 use crate::error::ConsumerError;

@@ -48,6 +48,9 @@ impl Consumer {
             return;
         }
         self.passing_due = now + PASSING;
+        if self.astray {
+            self.find_the_way();
+        }
         let Ok(positions) = self.kafka.position() else { return };
         for element in positions.elements() {
             if let rdkafka::Offset::Offset(position) = element.offset() {
@@ -130,6 +133,7 @@ impl Consumer {
     /// Begins to look for partitions without an owner, on a thread of its own, until stopped.
     pub(super) fn keep_lookout(&self) -> Result<(), ConsumerError> {
         let named = |setting: &str| self.setup.client.get(setting).unwrap_or_default().to_owned();
+        let retry_topics = self.setup.topics.keys().filter(|topic| self.is_retry(topic));
         let lookout = Lookout {
             kafka: Arc::clone(&self.kafka),
             runtime: self.setup.runtime.clone(),
@@ -137,6 +141,7 @@ impl Consumer {
             group: named("group.id"),
             client: named("client.id"),
             topics: self.setup.topics.keys().cloned().collect(),
+            retry_topics: retry_topics.map(|topic| topic.to_string()).collect(),
             moves: Arc::clone(&self.kafka.context().moves),
             wanted: self.wanted.clone(),
         };

@@ -269,9 +269,7 @@ fn secretive(url: &str) -> Webhook {
         name: "X-Api-Key".into(),
         value: Secret::new("battery-staple"),
     });
-    webhook.signing = Some(Signing {
-        secret: Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
-    });
+    webhook.signing = Some(Signing::with(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")));
     webhook
 }
 
@@ -368,9 +366,7 @@ async fn a_forbidden_address_is_final_without_a_request_and_counted() {
 async fn a_secret_that_cannot_sign_sends_nothing_and_is_tried_again() {
     let receiver = Receiver::start(|_, _| async { answer(200, "") }).await;
     let mut webhook = samples::webhook("wh_1", &receiver.url);
-    webhook.signing = Some(Signing {
-        secret: Secret::new("whsec_short"),
-    });
+    webhook.signing = Some(Signing::with(Secret::new("whsec_short")));
     let outcome = only(make(&attempts(RetryConfig::default()), webhook).await.0);
     assert_eq!(outcome.result, OutcomeResult::Retrying);
     let error = outcome.error.unwrap();

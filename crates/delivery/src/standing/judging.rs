@@ -82,6 +82,7 @@ impl Judging<'_> {
             status: WebhookStatus::Disabled,
             reason: Some(why.as_str().to_owned()),
             at: self.about.at,
+            version: webhook.version,
         };
         Effects {
             notices: vec![self.about.disabled(&why.in_words())],

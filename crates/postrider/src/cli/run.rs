@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
+use postrider_types::Secret;
+
 use super::End;
 use super::settings::Settings;
 use crate::config::Config;
 use crate::pipeline::{self, Surroundings};
+use crate::secrets::{KeySource, VARIABLE};
 use crate::shutdown::Signals;
 use crate::telemetry;
 
@@ -24,6 +27,10 @@ impl Run {
     pub(crate) fn run(self, variables: BTreeMap<String, String>) -> anyhow::Result<End> {
         let sources = self.settings.sources(variables);
         let config = Config::load(&sources)?;
+        let keys = KeySource {
+            file: config.secrets.key_file.clone(),
+            variable: sources.variables.get(VARIABLE).cloned().map(Secret::new),
+        };
         telemetry::start(&config.telemetry)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -34,6 +41,7 @@ impl Run {
                 Surroundings {
                     signals,
                     reload,
+                    keys,
                     survey: None,
                     started: None,
                 },

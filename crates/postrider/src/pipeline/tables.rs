@@ -11,6 +11,7 @@ use postrider_kafka::pending::PendingTable;
 use postrider_kafka::tail::Tail;
 use postrider_types::{Successes, WebhookId};
 use postrider_webhooks::Directory;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -39,7 +40,8 @@ pub(crate) async fn read(
     let reading = move || {
         let open = |topic: &str| open(&connection, topic, &runtime, &stop);
         let (webhooks, pending) = (open(&topics.0)?, open(&topics.1)?);
-        webhooks.read_to_end(&stop, |entry| directory.take_in(&entry.key, entry.value.as_deref()));
+        webhooks.read_to_end(&stop, |entry| directory.absorb(&entry.key, entry.value.as_deref()));
+        directory.settle();
         let mut table = PendingTable::default();
         pending.read_to_end(&stop, |entry| {
             table.take_in(&entry.key, entry.value.as_deref());
@@ -74,6 +76,11 @@ impl Tables {
     /// What waits for each webhook, as of the start.
     pub(crate) const fn pending(&self) -> &PendingTable {
         &self.table
+    }
+
+    /// Up to which offset this instance has read the webhooks topic.
+    pub(crate) fn reached(&self) -> watch::Receiver<i64> {
+        self.webhooks.reached()
     }
 
     /// Follows both, each on a thread of its own, until `stop` fires.

@@ -1,0 +1,217 @@
+//! Changing webhooks.
+
+use std::future::Future;
+
+use axum::extract::Extension;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use postrider_types::WebhookId;
+use postrider_webhooks::Changed;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::answer;
+use super::ask::{Document, Id, IfMatch, Nothing, Params};
+use super::desk::Desk;
+use crate::problem::Problem;
+
+/// Goes on when the caller hangs up: what was changed has to be told of in the audit log.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
+}
+
+/// Adds a webhook.
+///
+/// Its first connection is made before the answer comes, and does not stop the adding when it fails. `{"signing":
+/// {"generate": true}}` makes a signing secret, which this answer alone shows.
+#[utoipa::path(post, path = "/api/v1/webhooks", operation_id = "add_webhook", tag = "webhooks",
+    request_body = ref("#/components/schemas/NewWebhook"),
+    responses(
+    (status = 201, description = "The webhook, with its first connection.", body = ref("#/components/schemas/Webhook"),
+     headers(("ETag" = String, description = "Its version, for If-Match."),
+             ("Location" = String, description = "Where it is read."))),
+    (status = 409, description = "The account has as many webhooks as it may have, or the id is taken."),
+    (status = 422, description = "Some fields cannot be taken."),
+))]
+pub(super) async fn add(
+    Extension(desk): Extension<Desk>,
+    _: Params<Nothing>,
+    Document(mut document): Document,
+) -> Result<Response, Problem> {
+    desk.settle_account(&mut document)?;
+    to_the_end(async move {
+        let changed = desk.api.manager.add(document).await?;
+        desk.note("webhook.add", &changed.webhook);
+        let first = desk.first_connection(&changed).await;
+        Ok(answer::created(&changed.webhook, answer::changed(&changed, first)))
+    })
+    .await
+}
+
+/// Edits a webhook by a merge patch (RFC 7396).
+///
+/// null clears a field, `"********"` keeps a secret. Another scheme, host or port of the URL clears credentials that
+/// are not sent again. Another URL gets a first connection.
+#[utoipa::path(patch, path = "/api/v1/webhooks/{id}", operation_id = "edit_webhook", tag = "webhooks",
+    params(("If-Match" = Option<String>, Header, description = "The version that the change is meant for.")),
+    request_body(content(
+        (ref("#/components/schemas/WebhookPatch") = "application/merge-patch+json"),
+        (ref("#/components/schemas/WebhookPatch") = "application/json"),
+    )),
+    responses(
+    (status = 200, description = "The webhook as it is now.", body = ref("#/components/schemas/Webhook"),
+     headers(("ETag" = String, description = "Its version, for If-Match."))),
+    (status = 409, description = "The webhook is in the configuration file, or was cancelled."),
+    (status = 412, description = "The webhook is at another version."),
+    (status = 422, description = "Some fields cannot be taken."),
+))]
+pub(super) async fn edit(
+    Extension(desk): Extension<Desk>,
+    Id(id): Id,
+    IfMatch(version): IfMatch,
+    _: Params<Nothing>,
+    Document(patch): Document,
+) -> Result<Response, Problem> {
+    desk.webhook(&id)?;
+    to_the_end(async move {
+        let changed = desk.api.manager.edit(&id, patch, version).await?;
+        desk.note("webhook.edit", &changed.webhook);
+        let first = desk.first_connection(&changed).await;
+        Ok(answer::changed(&changed, first))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Removal {
+    /// Removes it for good, and frees its place.
+    #[serde(default)]
+    #[param(default = false, required = false)]
+    purge: bool,
+}
+
+/// Cancels a webhook, or removes it for good.
+///
+/// A cancelled webhook gets nothing more and keeps its place in the account; cancelling it again changes nothing.
+#[utoipa::path(delete, path = "/api/v1/webhooks/{id}", operation_id = "remove_webhook", tag = "webhooks",
+    params(Removal, ("If-Match" = Option<String>, Header, description = "The version that the change is meant for.")),
+    responses(
+    (status = 200, description = "The cancelled webhook.", body = ref("#/components/schemas/Webhook"),
+     headers(("ETag" = String, description = "Its version."))),
+    (status = 204, description = "It was removed."),
+    (status = 409, description = "The webhook is in the configuration file."),
+    (status = 412, description = "The webhook is at another version."),
+))]
+pub(super) async fn remove(
+    Extension(desk): Extension<Desk>,
+    Id(id): Id,
+    IfMatch(version): IfMatch,
+    Params(ask): Params<Removal>,
+) -> Result<Response, Problem> {
+    if ask.purge {
+        return purge(desk, id, version).await;
+    }
+    desk.webhook(&id)?;
+    to_the_end(async move {
+        let changed = desk.api.manager.cancel(&id, version).await?;
+        desk.answered("webhook.cancel", &changed)
+    })
+    .await
+}
+
+async fn purge(desk: Desk, id: WebhookId, version: Option<u64>) -> Result<Response, Problem> {
+    let listed = desk.webhook(&id)?;
+    to_the_end(async move {
+        desk.api.manager.purge(&id, version).await?;
+        desk.note("webhook.purge", &listed.webhook);
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+    .await
+}
+
+/// Switches a webhook on.
+#[utoipa::path(post, path = "/api/v1/webhooks/{id}/enable", operation_id = "enable_webhook", tag = "webhooks",
+    params(("If-Match" = Option<String>, Header, description = "The version that the change is meant for.")),
+    responses(
+    (status = 200, description = "The webhook as it is now.", body = ref("#/components/schemas/Webhook"),
+     headers(("ETag" = String, description = "Its version, for If-Match."))),
+    (status = 409, description = "The webhook is in the configuration file, or was cancelled."),
+    (status = 412, description = "The webhook is at another version."),
+))]
+pub(super) async fn enable(
+    Extension(desk): Extension<Desk>,
+    Id(id): Id,
+    IfMatch(version): IfMatch,
+    _: Params<Nothing>,
+) -> Result<Response, Problem> {
+    desk.webhook(&id)?;
+    to_the_end(async move {
+        let changed = desk.api.manager.switch(&id, true, version).await?;
+        desk.answered("webhook.enable", &changed)
+    })
+    .await
+}
+
+/// Switches a webhook off.
+#[utoipa::path(post, path = "/api/v1/webhooks/{id}/disable", operation_id = "disable_webhook", tag = "webhooks",
+    params(("If-Match" = Option<String>, Header, description = "The version that the change is meant for.")),
+    responses(
+    (status = 200, description = "The webhook as it is now.", body = ref("#/components/schemas/Webhook"),
+     headers(("ETag" = String, description = "Its version, for If-Match."))),
+    (status = 409, description = "The webhook is in the configuration file, or was cancelled."),
+    (status = 412, description = "The webhook is at another version."),
+))]
+pub(super) async fn disable(
+    Extension(desk): Extension<Desk>,
+    Id(id): Id,
+    IfMatch(version): IfMatch,
+    _: Params<Nothing>,
+) -> Result<Response, Problem> {
+    desk.webhook(&id)?;
+    to_the_end(async move {
+        let changed = desk.api.manager.switch(&id, false, version).await?;
+        desk.answered("webhook.disable", &changed)
+    })
+    .await
+}
+
+/// Gives a webhook another signing secret.
+///
+/// This answer alone shows it. The old one signs too for `delivery.secret_overlap`.
+#[utoipa::path(post, path = "/api/v1/webhooks/{id}/rotate-secret", operation_id = "rotate_secret", tag = "webhooks",
+    params(("If-Match" = Option<String>, Header, description = "The version that the change is meant for.")),
+    responses(
+    (status = 200, description = "The webhook with its new secret.", body = ref("#/components/schemas/Webhook"),
+     headers(("ETag" = String, description = "Its version, for If-Match."))),
+    (status = 409, description = "The webhook does not sign, is in the configuration file, or was cancelled."),
+    (status = 412, description = "The webhook is at another version."),
+    (status = 422, description = "There is no key to store the secret with."),
+))]
+pub(super) async fn rotate_secret(
+    Extension(desk): Extension<Desk>,
+    Id(id): Id,
+    IfMatch(version): IfMatch,
+    _: Params<Nothing>,
+) -> Result<Response, Problem> {
+    desk.webhook(&id)?;
+    to_the_end(async move {
+        let changed = desk.api.manager.rotate_secret(&id, version).await?;
+        desk.answered("webhook.rotate_secret", &changed)
+    })
+    .await
+}
+
+impl Desk {
+    /// Tells of a change in the audit log and to the caller.
+    fn answered(&self, action: &'static str, changed: &Changed) -> Result<Response, Problem> {
+        self.note(action, &changed.webhook);
+        Ok(answer::changed(changed, None))
+    }
+}

@@ -1,0 +1,226 @@
+//! A running server with everything it needs.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use postrider_admin::config::{Access, Token};
+use postrider_admin::{Api, ApiSlot, Config, Health, Server, Tester, Transmitted};
+use postrider_types::transmission::SentRequest;
+use postrider_types::{
+    AccountId, Clock, EventType, Fault, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
+};
+use postrider_webhooks::{Decide, Directory, Journal, Keyring, Manager, MemoryJournal, Rules, Written};
+use prometheus::Registry;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::contract::Contract;
+use crate::wire::{Answer, Ask};
+
+/// The webhook of the configuration file.
+pub(crate) const OF_THE_FILE: &str = "of-the-file";
+
+/// Answers what it was told to, and remembers what it was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct FakeTester {
+    pub(crate) refusal: Mutex<Option<String>>,
+    pub(crate) sent: Mutex<Vec<(EventType, Trigger)>>,
+}
+
+impl Tester for FakeTester {
+    fn transmit<'a>(&'a self, webhook: Arc<Webhook>, event: EventType, trigger: Trigger) -> Transmitted<'a> {
+        Box::pin(async move {
+            self.sent.lock().unwrap().push((event, trigger));
+            match self.refusal.lock().unwrap().clone() {
+                Some(refusal) => Err(refusal),
+                None => Ok(transmission(&webhook)),
+            }
+        })
+    }
+}
+
+fn transmission(webhook: &Webhook) -> Transmission {
+    Transmission {
+        passed: false,
+        message: "HTTP response code is 403, it must be 200. Please Retry!".to_owned(),
+        hint: Some("A firewall is blocking the webhook".to_owned()),
+        time_spent_ms: 12.5,
+        request: SentRequest {
+            method: "POST".to_owned(),
+            url: webhook.url.clone(),
+            headers: [("content-type".to_owned(), "application/json".to_owned())].into(),
+            body: "{}".to_owned(),
+        },
+        response: None,
+        error: None,
+    }
+}
+
+pub(crate) struct House {
+    pub(crate) address: SocketAddr,
+    pub(crate) tester: Arc<FakeTester>,
+    pub(crate) manager: Arc<Manager>,
+    pub(crate) contract: Contract,
+    slot: ApiSlot,
+    api: Api,
+}
+
+pub(crate) fn keyring(byte: u8) -> Keyring {
+    Keyring::parse(&Secret::new(STANDARD.encode([byte; 32]))).unwrap()
+}
+
+/// A token `NAME-0123456789abcdef012345`.
+pub(crate) fn token(name: &str, access: Access, accounts: &[&str]) -> Token {
+    Token {
+        name: name.to_owned(),
+        token: Secret::new(secret_of(name)),
+        access,
+        accounts: accounts
+            .iter()
+            .map(|account| AccountId::new(account).unwrap())
+            .collect(),
+    }
+}
+
+pub(crate) fn secret_of(name: &str) -> String {
+    format!("{name}-0123456789abcdef012345")
+}
+
+/// Takes a while, as Kafka does.
+#[derive(Debug)]
+pub(crate) struct Slow(MemoryJournal);
+
+impl Journal for Slow {
+    fn write<'a>(&'a self, decide: Decide<'a>) -> Written<'a> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.0.write(decide).await
+        })
+    }
+}
+
+fn manager() -> Manager {
+    manager_over(|journal| Arc::new(journal))
+}
+
+/// A manager that takes a while.
+pub(crate) fn slow_manager() -> Manager {
+    manager_over(|journal| Arc::new(Slow(journal)))
+}
+
+fn manager_over(journal: impl FnOnce(MemoryJournal) -> Arc<dyn Journal>) -> Manager {
+    let id = WebhookId::new(OF_THE_FILE).unwrap();
+    let file = Webhook::new(id, "https://m.example/", vec![EventType::OrderError]);
+    let directory = Arc::new(Directory::new(vec![file], keyring(1)).unwrap());
+    let journal = journal(MemoryJournal::new(Arc::clone(&directory)));
+    let judge = |webhook: &Webhook| {
+        let bad = webhook.url.contains("forbidden");
+        bad.then(|| Fault::new("url", "is forbidden")).into_iter().collect()
+    };
+    let rules = Rules {
+        limit: 3,
+        secret_overlap: Duration::from_secs(86_400),
+        instance: "postrider-0".into(),
+        judge: Box::new(judge),
+        clock: Clock::starting_at(Timestamp::from_millis(1_000_000)),
+    };
+    Manager::new(directory, journal, rules)
+}
+
+impl House {
+    /// With the API in its slot, and no tokens.
+    pub(crate) async fn open() -> Self {
+        Self::with(Vec::new()).await
+    }
+
+    pub(crate) async fn with(tokens: Vec<Token>) -> Self {
+        let house = Self::starting(tokens).await;
+        house.slot.set(house.api.clone());
+        house
+    }
+
+    /// Before the API is in its slot.
+    pub(crate) async fn starting(tokens: Vec<Token>) -> Self {
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            tokens,
+            ..Config::default()
+        };
+        let slot = ApiSlot::new();
+        let server = Server::bind(&config, Health::new(), Registry::new(), slot.clone())
+            .await
+            .unwrap();
+        let address = server.address();
+        tokio::spawn(server.run(CancellationToken::new()));
+        let (tester, manager) = (Arc::<FakeTester>::default(), Arc::new(manager()));
+        let api = Api {
+            manager: Arc::clone(&manager),
+            tester: Arc::<FakeTester>::clone(&tester),
+            reseal: Arc::new(|| Ok(keyring(2))),
+        };
+        let document = Ask::new("GET", "/openapi.json").send(address).await.expect(200).json();
+        Self {
+            address,
+            tester,
+            manager,
+            contract: Contract::new(document),
+            slot,
+            api,
+        }
+    }
+
+    /// Puts another API into the slot.
+    pub(crate) fn furnish(&self, change: impl FnOnce(&mut Api)) {
+        let mut api = self.api.clone();
+        change(&mut api);
+        self.slot.set(api);
+    }
+
+    /// Asks, and holds the answer against the contract.
+    pub(crate) async fn send(&self, ask: Ask) -> Answer {
+        let answer = ask.send(self.address).await;
+        self.contract.judge(&ask, &answer);
+        assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{answer:?}");
+        answer
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Ask::new("GET", path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, document: &Value) -> Answer {
+        self.send(Ask::new("POST", path).json(document)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, document: &Value) -> Answer {
+        self.send(Ask::new("PATCH", path).json(document)).await
+    }
+
+    /// Does what needs no document.
+    pub(crate) async fn act(&self, method: &str, path: &str) -> Answer {
+        self.send(Ask::new(method, path)).await
+    }
+
+    /// Adds a webhook to an account; returns its path.
+    pub(crate) async fn added(&self, account: &str) -> String {
+        let added = self.manager.add(webhook(account)).await.unwrap();
+        path_of(added.webhook.id.as_str())
+    }
+
+    pub(crate) fn sent(&self) -> Vec<(EventType, Trigger)> {
+        self.tester.sent.lock().unwrap().clone()
+    }
+}
+
+pub(crate) fn path_of(id: &str) -> String {
+    format!("/api/v1/webhooks/{id}")
+}
+
+/// A new webhook that wants errors.
+pub(crate) fn webhook(account: &str) -> Value {
+    json!({ "account_id": account, "url": "https://m.example/hooks", "events": ["order_error"] })
+}

@@ -1,0 +1,17 @@
+//! The API as its callers see it: the real server over loopback, the real manager over a journal in memory, and a
+//! tester that sends nothing. Every answer is held against the OpenAPI document.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+mod access;
+mod audit;
+mod catalog;
+mod changes;
+mod contract;
+mod document;
+mod first_connections;
+mod house;
+mod lists;
+mod refusals;
+mod wire;
+mod zz_serve;

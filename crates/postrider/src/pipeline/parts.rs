@@ -1,0 +1,183 @@
+//! How the stages, and what stands beside them, are made of the configuration.
+
+use super::*;
+
+impl Core {
+    /// `None` when stopped before the place was had.
+    pub(super) async fn open_committer(&self, survey: Survey) -> anyhow::Result<Option<Committer>> {
+        let settings = self.committer_settings(survey);
+        let (reachability, metrics) = (self.reachability.clone(), self.metrics.kafka.clone());
+        let (runtime, stop) = (Handle::current(), self.stop.clone());
+        // Before its place is had nothing is at stake, so giving up there is stopping.
+        let opened = thread::run("open-committer", move || {
+            Committer::open(settings, reachability, metrics, runtime, stop)
+        });
+        match opened?.await? {
+            Ok(committer) => Ok(Some(committer.giving_up(self.give_up.clone()))),
+            Err(CommitterError::GivenUp) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn committer_settings(&self, survey: Survey) -> Settings {
+        let config = &self.config;
+        let transactional = self.connection.transactional_id(&config.consumer.group_id);
+        let mode = self.mode();
+        if mode == Mode::AtLeastOnce {
+            warn!("Guarantee is at_least_once: after a crash an outcome may be published twice");
+        }
+        let id = (mode == Mode::Transactions).then_some(&*transactional);
+        Settings {
+            producer: self.connection.producer(id, survey.limits.largest()),
+            mode,
+            partitions: survey.partitions,
+            interval: config.consumer.commit_interval,
+            limits: BatchLimits::default(),
+            encoder: self.encoder(survey.limits),
+        }
+    }
+
+    pub(super) fn consumer_setup(&self, joined: watch::Sender<bool>, retired: Vec<(String, Duration)>) -> Setup {
+        let layout = self.config.layout();
+        for (topic, _) in &retired {
+            info!(
+                topic,
+                "The schedule no longer has this delay; its topic is read until it is empty"
+            );
+        }
+        let retry: Vec<(String, Duration)> = layout.retry_topics().into_iter().chain(retired).collect();
+        Setup {
+            config: self.config.consumer.clone(),
+            client: self.connection.consumer(&self.config.consumer.group_id),
+            topics: Setup::topics(&self.config.consumer, &retry),
+            admin: self.connection.admin(),
+            delays: layout.delays,
+            drain: self.config.delivery.drain,
+            runtime: Handle::current(),
+            clock: self.clock,
+            metrics: self.metrics.consumer.clone(),
+            flush: self.flush.clone(),
+            reachability: self.reachability.clone(),
+            heartbeat: postrider_consumer::Heartbeat::default(),
+            joined,
+            stop: self.stop.clone(),
+            committed: self.committed.clone(),
+        }
+    }
+
+    pub(super) fn router(&self, table: SharedTable) -> Router {
+        Router::new(
+            table,
+            self.issuer(),
+            self.config.routing.record_skipped,
+            self.metrics.routing.clone(),
+        )
+    }
+
+    /// What everything that dials has in common.
+    pub(super) fn egress(&self) -> anyhow::Result<Egress> {
+        let policy = Policy::from_config(&self.config.egress).map_err(under("egress"))?;
+        let policy = Arc::new(policy.with_own_listeners(vec![self.admin]));
+        let tls = postrider_delivery::tls::client_config(self.config.egress.ca_file.as_deref())?;
+        let limits = self.config.delivery.client_limits();
+        let clients = Clients::new(Arc::clone(&policy), tls, limits, self.metrics.delivery.egress())?;
+        Ok(Egress { policy, clients })
+    }
+
+    /// From now on the API answers.
+    pub(super) fn open_api(
+        &self,
+        api: ApiParts,
+        egress: &Egress,
+        limits: Limits,
+        directory: &Arc<Directory>,
+        reached: watch::Receiver<i64>,
+    ) -> anyhow::Result<()> {
+        let config = &self.config;
+        let largest = limits.largest();
+        let aside = Aside::new(
+            &self.connection.producer(None, largest),
+            self.encoder(limits),
+            self.reachability.clone(),
+        )?;
+        let (policy, clients) = (Arc::clone(&egress.policy), egress.clients.clone());
+        let tests = manage::Tests {
+            trials: Trials::new(
+                Arc::clone(&policy),
+                clients,
+                self.issuer(),
+                self.clock,
+                config.delivery.timeout,
+            ),
+            aside: Arc::new(aside),
+            reachability: self.reachability.clone(),
+        };
+        let mode = self.mode();
+        let shared = format!("{}.webhooks", config.consumer.group_id);
+        let journal = Journal::new(
+            self.connection
+                .producer((mode == Mode::Transactions).then_some(&*shared), largest),
+            mode,
+            config.routing.webhooks_topic.as_str(),
+            self.reachability.clone(),
+            reached,
+            Handle::current(),
+        );
+        let made = manage::api(
+            config,
+            self.clock,
+            policy,
+            Arc::clone(directory),
+            journal,
+            api.keys,
+            tests,
+        );
+        api.slot.set(made);
+        Ok(())
+    }
+
+    fn mode(&self) -> Mode {
+        match self.config.consumer.guarantee {
+            postrider_consumer::config::Guarantee::ExactlyOnce => Mode::Transactions,
+            postrider_consumer::config::Guarantee::AtLeastOnce => Mode::AtLeastOnce,
+        }
+    }
+
+    fn encoder(&self, limits: Limits) -> Encoder {
+        let config = &self.config;
+        Encoder::new(
+            &*config.instance_id,
+            config.results.clone(),
+            &*config.routing.webhooks_topic,
+            limits,
+        )
+    }
+
+    pub(super) fn dispatcher(
+        &self,
+        egress: &Egress,
+        largest_parked: usize,
+        failing_since: HashMap<WebhookId, Timestamp>,
+    ) -> anyhow::Result<Dispatcher> {
+        let metrics = self.metrics.delivery.clone();
+        let parts = Parts {
+            issuer: self.issuer(),
+            clock: self.clock,
+            clients: egress.clients.clone(),
+            policy: Arc::clone(&egress.policy),
+            metrics,
+            random: StdRng::from_rng(&mut rand::rng()),
+            failing_since,
+            successes: self.successes.clone(),
+            largest_parked,
+        };
+        Ok(Dispatcher::new(&self.config.delivery, parts).map_err(under("delivery"))?)
+    }
+
+    fn issuer(&self) -> Issuer {
+        Issuer {
+            instance: self.config.instance_id.clone(),
+            max_retries: self.config.delivery.retry.max_retries,
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Every change that a person makes of a managed webhook: judged by the webhooks as they are when the change has the
+//! topic to itself, written, and answered once it can be read back.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_routing::Table;
+use postrider_types::notice::SCHEMA;
+use postrider_types::webhook::{PreviousSecret, Signing, WebhookStatus};
+use postrider_types::{Clock, Fault, Notice, NoticeKind, Secret, Timestamp, Webhook, WebhookId};
+use serde_json::Value;
+
+use crate::directory::{Directory, Listed, Origin, UNREADABLE};
+use crate::document;
+use crate::draft::{self, Generated};
+use crate::journal::{Entry, Journal};
+use crate::keys::Keyring;
+use crate::refusal::Refusal;
+use crate::sign;
+
+/// Judges what this crate cannot: the URL's policy and the signing secret.
+pub type Judge = Box<dyn Fn(&Webhook) -> Vec<Fault> + Send + Sync>;
+
+/// What a manager goes by.
+pub struct Rules {
+    /// `routing.max_webhooks_per_account`; 0 is no limit.
+    pub limit: u32,
+    /// `delivery.secret_overlap`
+    pub secret_overlap: Duration,
+    /// This instance's name, for notices.
+    pub instance: String,
+    /// Judges URLs and signing secrets.
+    pub judge: Judge,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("limit", &self.limit)
+            .field("secret_overlap", &self.secret_overlap)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A change that was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// The webhook as it is now.
+    pub webhook: Arc<Webhook>,
+    /// Whether its endpoint is another than before, and gets a first connection.
+    pub is_new_endpoint: bool,
+    /// A signing secret that was made, to be shown this once.
+    pub generated: Option<Secret>,
+}
+
+/// Changes webhooks.
+#[derive(Debug)]
+pub struct Manager {
+    directory: Arc<Directory>,
+    journal: Arc<dyn Journal>,
+    rules: Rules,
+}
+
+impl Manager {
+    /// Over a directory, writing to a journal.
+    #[must_use]
+    pub fn new(directory: Arc<Directory>, journal: Arc<dyn Journal>, rules: Rules) -> Self {
+        Self {
+            directory,
+            journal,
+            rules,
+        }
+    }
+
+    /// All webhooks.
+    #[must_use]
+    pub fn list(&self) -> Vec<Listed> {
+        self.directory.list()
+    }
+
+    /// The webhook of an id.
+    #[must_use]
+    pub fn get(&self, id: &WebhookId) -> Option<Listed> {
+        self.directory.get(id)
+    }
+
+    /// The table that routes, for what-if questions.
+    #[must_use]
+    pub fn table(&self) -> Arc<Table> {
+        self.directory.table().load()
+    }
+
+    /// Adds a webhook.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub async fn add(&self, document: Value) -> Result<Changed, Refusal> {
+        let id = WebhookId::new(&format!("wh_{}", ulid::Ulid::new())).expect("a ULID fits an id");
+        let (mut webhook, generated) = draft::new(&id, document).map_err(Refusal::Faults)?;
+        let now = self.rules.clock.now();
+        (webhook.version, webhook.created_at, webhook.updated_at) = (1, Some(now), Some(now));
+        self.vet(&webhook)?;
+        let decide = || {
+            match self.directory.get(&webhook.id) {
+                // It was written, and the answer to that was lost.
+                Some(one) if *one.webhook == webhook => return Ok(Vec::new()),
+                Some(_) => return Err(Refusal::Taken),
+                None => {}
+            }
+            let limit = self.rules.limit;
+            if limit > 0 && self.directory.count(&webhook.account_id) >= limit as usize {
+                return Err(Refusal::Full(limit));
+            }
+            Ok(vec![self.document(&webhook)?])
+        };
+        self.journal.write(&decide).await?;
+        let is_new_endpoint = true;
+        Ok(self.changed(webhook, is_new_endpoint, generated))
+    }
+
+    /// Edits a webhook by a merge patch; `if_match` is the version that it is meant for.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub async fn edit(&self, id: &WebhookId, patch: Value, if_match: Option<u64>) -> Result<Changed, Refusal> {
+        let switched_on = patch.get("enabled") == Some(&Value::Bool(true));
+        let made: parking_lot::Mutex<Option<(Webhook, bool, Generated)>> = parking_lot::Mutex::default();
+        let decide = || {
+            let before = self.changeable(id, if_match)?;
+            let (mut webhook, generated) = draft::patched(&before, patch.clone()).map_err(Refusal::Faults)?;
+            if switched_on {
+                switch_on(&mut webhook);
+            }
+            self.vet(&webhook)?;
+            let moved = webhook.url != before.url;
+            let webhook = self.next(webhook);
+            let mut entries = vec![self.document(&webhook)?];
+            entries.extend(self.switched(&before, &webhook));
+            *made.lock() = Some((webhook, moved, generated));
+            Ok(entries)
+        };
+        self.journal.write(&decide).await?;
+        let (webhook, moved, generated) = made.into_inner().expect("what was written was decided");
+        Ok(self.changed(webhook, moved, generated))
+    }
+
+    /// Switches a webhook on or off.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub async fn switch(&self, id: &WebhookId, on: bool, if_match: Option<u64>) -> Result<Changed, Refusal> {
+        self.alter(id, if_match, &|webhook| {
+            if on {
+                switch_on(webhook);
+            } else {
+                webhook.enabled = false;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Cancels a webhook: it gets nothing more, and keeps its place. Doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub async fn cancel(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Changed, Refusal> {
+        let cancel = |webhook: &mut Webhook| {
+            webhook.status = WebhookStatus::Cancelled;
+            Ok(())
+        };
+        match self.alter(id, if_match, &cancel).await {
+            Err(Refusal::Cancelled) => {
+                let one = self.directory.get(id).ok_or(Refusal::NotFound)?;
+                Ok(self.changed(Webhook::clone(&one.webhook), false, None))
+            }
+            other => other,
+        }
+    }
+
+    /// Removes a webhook for good and frees its place.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub async fn purge(&self, id: &WebhookId, if_match: Option<u64>) -> Result<(), Refusal> {
+        let decide = || {
+            self.managed(id, if_match)?;
+            Ok(vec![Entry::Document(id.clone(), None), Entry::NoStatus(id.clone())])
+        };
+        self.journal.write(&decide).await
+    }
+
+    /// Gives a webhook another signing secret; the old one signs too for `delivery.secret_overlap`.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub async fn rotate_secret(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Changed, Refusal> {
+        let secret = sign::new_secret();
+        let expires_at = self.rules.clock.now().after(self.rules.secret_overlap);
+        let rotate = |webhook: &mut Webhook| {
+            let signing = webhook.signing.take().ok_or(Refusal::NotSigning)?;
+            webhook.signing = Some(Signing {
+                secret: secret.clone(),
+                previous: Some(PreviousSecret {
+                    secret: signing.secret,
+                    expires_at,
+                }),
+            });
+            Ok(())
+        };
+        let changed = self.alter(id, if_match, &rotate).await?;
+        Ok(Changed {
+            generated: Some(secret.clone()),
+            ..changed
+        })
+    }
+
+    /// Seals the secrets of all managed webhooks with the first of these keys, and goes on with them; returns how
+    /// many webhooks were sealed anew.
+    ///
+    /// # Errors
+    /// The [`Refusal`]; what was sealed before it stays so.
+    pub async fn reseal(&self, keys: Keyring) -> Result<usize, Refusal> {
+        self.directory.replace_keys(keys);
+        let resealed = parking_lot::Mutex::new(0);
+        let decide = || {
+            let outdated = self.outdated();
+            *resealed.lock() = outdated.len();
+            outdated.iter().map(|webhook| self.document(webhook)).collect()
+        };
+        self.journal.write(&decide).await?;
+        Ok(resealed.into_inner())
+    }
+
+    /// The webhooks to seal anew. What cannot be read here stays as it is.
+    fn outdated(&self) -> Vec<Webhook> {
+        let ids = self.directory.outdated().into_iter();
+        let listed = ids.filter_map(|id| self.directory.get(&id)).map(|one| one.webhook);
+        let readable = listed.filter(|webhook| webhook.disabled_reason.as_deref() != Some(UNREADABLE));
+        readable.map(|webhook| Webhook::clone(&webhook)).collect()
+    }
+
+    async fn alter(
+        &self,
+        id: &WebhookId,
+        if_match: Option<u64>,
+        alter: &(dyn Fn(&mut Webhook) -> Result<(), Refusal> + Send + Sync),
+    ) -> Result<Changed, Refusal> {
+        let made: parking_lot::Mutex<Option<Webhook>> = parking_lot::Mutex::default();
+        let decide = || {
+            let before = self.changeable(id, if_match)?;
+            let mut webhook = before.clone();
+            alter(&mut webhook)?;
+            let webhook = self.next(webhook);
+            let mut entries = vec![self.document(&webhook)?];
+            entries.extend(self.switched(&before, &webhook));
+            *made.lock() = Some(webhook);
+            Ok(entries)
+        };
+        self.journal.write(&decide).await?;
+        let webhook = made.into_inner().expect("what was written was decided");
+        Ok(self.changed(webhook, false, None))
+    }
+
+    fn managed(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Webhook, Refusal> {
+        let one = self.directory.get(id).ok_or(Refusal::NotFound)?;
+        if one.origin == Origin::File {
+            return Err(Refusal::OfTheFile);
+        }
+        match if_match {
+            Some(version) if version != one.webhook.version => Err(Refusal::Stale(one.webhook.version)),
+            _ => Ok(Webhook::clone(&one.webhook)),
+        }
+    }
+
+    fn changeable(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Webhook, Refusal> {
+        let webhook = self.managed(id, if_match)?;
+        match webhook.status {
+            WebhookStatus::Cancelled => Err(Refusal::Cancelled),
+            WebhookStatus::Active | WebhookStatus::Disabled => Ok(webhook),
+        }
+    }
+
+    /// The next version. Its time is later than that of anything said of the one before, and a signing secret whose
+    /// time is over is kept no longer.
+    fn next(&self, mut webhook: Webhook) -> Webhook {
+        if let Some(signing) = &mut webhook.signing {
+            let now = self.rules.clock.now();
+            signing.previous = signing.previous.take().filter(|old| old.expires_at > now);
+        }
+        let before = webhook.updated_at.map(|at| at.after(Duration::from_millis(1)));
+        let now = self.rules.clock.now();
+        Webhook {
+            version: webhook.version + 1,
+            updated_at: before.into_iter().chain([now]).max(),
+            ..webhook
+        }
+    }
+
+    fn vet(&self, webhook: &Webhook) -> Result<(), Refusal> {
+        let mut faults = webhook.faults();
+        let filter = Table::build(vec![webhook.clone()]).err().unwrap_or_default();
+        faults.extend(filter.into_iter().map(|fault| Fault {
+            path: fault.path.trim_start_matches("[0].").to_owned(),
+            ..fault
+        }));
+        faults.extend((self.rules.judge)(webhook));
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::Faults(faults))
+        }
+    }
+
+    fn document(&self, webhook: &Webhook) -> Result<Entry, Refusal> {
+        let sealed = document::sealed(webhook, &self.directory.keys()).map_err(Refusal::Faults)?;
+        Ok(Entry::Document(webhook.id.clone(), Some(sealed)))
+    }
+
+    /// The notice of a webhook that was switched on or off.
+    fn switched(&self, before: &Webhook, after: &Webhook) -> Option<Entry> {
+        let (kind, message) = match (before.is_active(), after.is_active()) {
+            (false, true) => (NoticeKind::WebhookEnabled, "The webhook was switched on"),
+            (true, false) if after.status == WebhookStatus::Cancelled => {
+                (NoticeKind::WebhookDisabled, "The webhook was cancelled")
+            }
+            (true, false) => (NoticeKind::WebhookDisabled, "The webhook was switched off by its owner"),
+            _ => return None,
+        };
+        Some(Entry::Notice(Notice {
+            schema: SCHEMA.into(),
+            notice: kind,
+            account_id: after.account_id.clone(),
+            webhook_id: after.id.clone(),
+            delivery_id: None,
+            message: message.to_owned(),
+            at: after.updated_at.unwrap_or(Timestamp::from_millis(0)),
+            instance: self.rules.instance.clone(),
+        }))
+    }
+
+    fn changed(&self, webhook: Webhook, is_new_endpoint: bool, generated: Generated) -> Changed {
+        Changed {
+            webhook: Arc::new(webhook),
+            is_new_endpoint,
+            generated,
+        }
+    }
+}
+
+fn switch_on(webhook: &mut Webhook) {
+    webhook.enabled = true;
+    webhook.status = WebhookStatus::Active;
+    webhook.disabled_reason = None;
+}
+
+#[cfg(test)]
+mod tests;

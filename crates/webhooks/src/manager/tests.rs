@@ -1,0 +1,199 @@
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postrider_types::AccountId;
+use serde_json::json;
+
+use super::*;
+use crate::journal::MemoryJournal;
+
+fn keyring(bytes: &[u8]) -> Keyring {
+    let lines: Vec<String> = bytes.iter().map(|byte| STANDARD.encode([*byte; 32])).collect();
+    Keyring::parse(&Secret::new(lines.join("\n"))).unwrap()
+}
+
+struct Desk {
+    manager: Manager,
+    journal: Arc<MemoryJournal>,
+    directory: Arc<Directory>,
+}
+
+fn desk() -> Desk {
+    let file = Webhook::new(
+        WebhookId::new("of-the-file").unwrap(),
+        "https://m.example/",
+        vec![postrider_types::EventType::OrderError],
+    );
+    let directory = Arc::new(Directory::new(vec![file], keyring(&[1])).unwrap());
+    let journal = Arc::new(MemoryJournal::new(Arc::clone(&directory)));
+    let rules = Rules {
+        limit: 3,
+        secret_overlap: Duration::from_secs(86_400),
+        instance: "postrider-0".into(),
+        judge: Box::new(|webhook| {
+            let bad = webhook.url.contains("forbidden");
+            bad.then(|| Fault::new("url", "is forbidden")).into_iter().collect()
+        }),
+        clock: Clock::starting_at(Timestamp::from_millis(1_000_000)),
+    };
+    let shared: Arc<dyn Journal> = Arc::<MemoryJournal>::clone(&journal);
+    Desk {
+        manager: Manager::new(Arc::clone(&directory), shared, rules),
+        journal,
+        directory,
+    }
+}
+
+fn document(account: &str) -> Value {
+    json!({ "account_id": account, "url": "https://m.example/hooks", "events": ["order_error"] })
+}
+
+impl Desk {
+    async fn added(&self, account: &str) -> Arc<Webhook> {
+        self.manager.add(document(account)).await.unwrap().webhook
+    }
+
+    fn now(&self, id: &WebhookId) -> Arc<Webhook> {
+        self.manager.get(id).unwrap().webhook
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_is_added_edited_switched_cancelled_and_removed_with_a_version_for_each_change() {
+    let desk = desk();
+    let added = desk.manager.add(document("shop")).await.unwrap();
+    assert!(added.is_new_endpoint && added.webhook.version == 1);
+    let id = added.webhook.id.clone();
+    assert!(id.as_str().starts_with("wh_") && id.as_str().len() == 29);
+    let edited = desk
+        .manager
+        .edit(&id, json!({ "description": "x" }), Some(1))
+        .await
+        .unwrap();
+    assert!(!edited.is_new_endpoint && edited.webhook.updated_at > added.webhook.updated_at);
+    let moved = desk
+        .manager
+        .edit(&id, json!({ "url": "https://m.example/new" }), None)
+        .await
+        .unwrap();
+    assert!(moved.is_new_endpoint);
+    assert!(!desk.manager.switch(&id, false, None).await.unwrap().webhook.is_active());
+    assert!(desk.manager.switch(&id, true, None).await.unwrap().webhook.is_active());
+    let cancelled = desk.manager.cancel(&id, None).await.unwrap().webhook;
+    assert_eq!((cancelled.status, cancelled.version), (WebhookStatus::Cancelled, 6));
+    assert_eq!(desk.manager.cancel(&id, None).await.unwrap().webhook.version, 6);
+    assert_eq!(desk.manager.edit(&id, json!({}), None).await, Err(Refusal::Cancelled));
+    desk.manager.purge(&id, None).await.unwrap();
+    assert_eq!(desk.manager.get(&id), None);
+    assert_eq!(desk.manager.purge(&id, None).await, Err(Refusal::NotFound));
+    let kinds: Vec<NoticeKind> = desk.journal.notices().iter().map(|notice| notice.notice).collect();
+    use NoticeKind::{WebhookDisabled, WebhookEnabled};
+    assert_eq!(kinds, [WebhookDisabled, WebhookEnabled, WebhookDisabled]);
+}
+
+#[tokio::test]
+async fn an_account_has_no_more_than_its_limit_cancelled_ones_included_until_one_is_removed() {
+    let desk = desk();
+    let first = desk.added("shop").await;
+    desk.added("shop").await;
+    desk.added("shop").await;
+    desk.added("other").await;
+    assert_eq!(desk.manager.add(document("shop")).await, Err(Refusal::Full(3)));
+    desk.manager.cancel(&first.id, None).await.unwrap();
+    assert_eq!(desk.manager.add(document("shop")).await, Err(Refusal::Full(3)));
+    desk.manager.purge(&first.id, None).await.unwrap();
+    desk.added("shop").await;
+    // The file's webhook takes one of the places.
+    desk.added("default").await;
+    desk.added("default").await;
+    assert_eq!(desk.manager.add(document("default")).await, Err(Refusal::Full(3)));
+    assert_eq!(desk.directory.count(&AccountId::new("shop").unwrap()), 3);
+}
+
+#[tokio::test]
+async fn a_change_for_another_version_and_of_the_files_webhooks_is_refused() {
+    let desk = desk();
+    let id = desk.added("shop").await.id.clone();
+    desk.manager
+        .edit(&id, json!({ "description": "x" }), None)
+        .await
+        .unwrap();
+    assert_eq!(desk.manager.edit(&id, json!({}), Some(1)).await, Err(Refusal::Stale(2)));
+    assert_eq!(desk.manager.switch(&id, false, Some(3)).await, Err(Refusal::Stale(2)));
+    let file = WebhookId::new("of-the-file").unwrap();
+    assert_eq!(desk.manager.edit(&file, json!({}), None).await, Err(Refusal::OfTheFile));
+    assert_eq!(desk.manager.purge(&file, None).await, Err(Refusal::OfTheFile));
+    let taken = json!({ "id": "of-the-file", "url": "https://m.example/", "events": ["order_error"] });
+    assert_eq!(desk.manager.add(taken).await, Err(Refusal::Taken));
+}
+
+#[tokio::test]
+async fn all_faults_of_a_document_come_at_once() {
+    let desk = desk();
+    let mut bad = document("shop");
+    bad["url"] = json!("https://forbidden.example/");
+    bad["filter"] = json!({ "code": { "gte": "x" } });
+    bad["retry"] = json!({ "max_retries": 11 });
+    let Err(Refusal::Faults(faults)) = desk.manager.add(bad).await else {
+        panic!("three fields are wrong");
+    };
+    let paths: BTreeSet<&str> = faults.iter().map(|fault| &*fault.path).collect();
+    assert_eq!(paths, BTreeSet::from(["retry.max_retries", "filter.code.gte", "url"]));
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_shown_once_and_the_old_one_signs_on_for_the_overlap() {
+    let desk = desk();
+    let id = desk.added("shop").await.id.clone();
+    assert_eq!(desk.manager.rotate_secret(&id, None).await, Err(Refusal::NotSigning));
+    let made = desk
+        .manager
+        .edit(&id, json!({ "signing": { "generate": true } }), None)
+        .await
+        .unwrap();
+    let first = made.generated.unwrap();
+    let rotated = desk.manager.rotate_secret(&id, None).await.unwrap();
+    let second = rotated.generated.unwrap();
+    assert_ne!(first, second);
+    let signing = desk.now(&id).signing.clone().unwrap();
+    let previous = signing.previous.unwrap();
+    assert_eq!((signing.secret, previous.secret), (second, first));
+    assert!(previous.expires_at >= Timestamp::from_millis(1_000_000).after(Duration::from_secs(86_400)));
+}
+
+#[tokio::test]
+async fn a_secret_whose_overlap_is_over_is_gone_with_the_next_change() {
+    let desk = desk();
+    let id = desk.added("shop").await.id.clone();
+    desk.manager
+        .edit(&id, json!({ "signing": { "generate": true } }), None)
+        .await
+        .unwrap();
+    desk.manager.rotate_secret(&id, None).await.unwrap();
+    let has_previous = || desk.now(&id).signing.as_ref().unwrap().previous.is_some();
+    desk.manager
+        .edit(&id, json!({ "description": "soon after" }), None)
+        .await
+        .unwrap();
+    assert!(has_previous());
+    let over = json!({ "signing": { "previous": { "expires_at": "1970-01-01T00:00:01.000Z" } } });
+    desk.manager.edit(&id, over, None).await.unwrap();
+    assert!(!has_previous());
+}
+
+#[tokio::test]
+async fn resealing_moves_every_secret_to_the_first_key() {
+    let desk = desk();
+    let mut with_secret = document("shop");
+    with_secret["auth"] = json!({ "username": "u", "password": "hunter2" });
+    let id = desk.manager.add(with_secret).await.unwrap().webhook.id.clone();
+    desk.added("shop").await;
+    assert_eq!(desk.manager.reseal(keyring(&[2, 1])).await, Ok(1));
+    assert_eq!(desk.manager.reseal(keyring(&[2])).await, Ok(0));
+    let auth = desk.now(&id).auth.clone().unwrap();
+    assert_eq!(auth.password.expose(), "hunter2");
+    // With neither of the keys it is there, and gets nothing.
+    assert_eq!(desk.manager.reseal(keyring(&[3])).await, Ok(0));
+    assert!(!desk.now(&id).is_active());
+}

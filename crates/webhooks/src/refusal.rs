@@ -1,0 +1,38 @@
+//! Why a change of a webhook is not made.
+
+use postrider_types::Fault;
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such webhook.
+    #[error("there is no such webhook")]
+    NotFound,
+    /// It is one of the configuration file's.
+    #[error("this webhook is in the configuration file; change it there and reload it with SIGHUP")]
+    OfTheFile,
+    /// It was cancelled.
+    #[error("this webhook was cancelled; add a new one, or remove this one with ?purge=true to free its place")]
+    Cancelled,
+    /// It is not of the version that the change was made for.
+    #[error("this webhook has changed meanwhile: it is at version {0}; read it again and repeat the change")]
+    Stale(u64),
+    /// The account has as many as it may have.
+    #[error(
+        "the account has {0} webhooks, cancelled ones included, and may have no more; remove a cancelled one with \
+         ?purge=true to free its place"
+    )]
+    Full(u32),
+    /// Another webhook has its id.
+    #[error("another webhook has this id")]
+    Taken,
+    /// It signs with nothing that could be rotated.
+    #[error("this webhook does not sign; switch signing on first")]
+    NotSigning,
+    /// Fields that cannot be taken.
+    #[error("some fields cannot be taken")]
+    Faults(Vec<Fault>),
+    /// Kafka cannot be written to.
+    #[error("the change could not be kept: {0}; nothing was changed, try again")]
+    Unavailable(String),
+}
