@@ -283,6 +283,7 @@ async fn self_signed() -> Result<String> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of endpoints and what is told of each")]
 async fn a_test_tells_everything_transmitted_and_passes_only_with_json() -> Result<()> {
     const NO_JSON: &str = "HTTP response must be in JSON format. Please Retry";
     let receiver = Receiver::start().await?;
@@ -381,6 +382,10 @@ async fn text_of(topic: &Topic) -> Result<String> {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one life of a webhook, and every place that could show it"
+)]
 async fn planted_secrets_are_nowhere_to_be_found() -> Result<()> {
     const PLANTED: [&str; 4] = [
         "planted-password-1",

@@ -23,15 +23,12 @@ use crate::secrets::KeySource;
 const LARGEST_SAMPLE: usize = 64 * 1024;
 
 /// The API over a directory and the journal it is written by.
-pub(super) fn api(
-    config: &Config,
-    clock: Clock,
-    policy: Arc<Policy>,
-    directory: Arc<Directory>,
-    journal: Journal,
-    keys: KeySource,
-    tests: Tests,
-) -> Api {
+pub(super) fn api(config: &Config, clock: Clock, policy: Arc<Policy>, store: Store, tests: Tests) -> Api {
+    let Store {
+        directory,
+        journal,
+        keys,
+    } = store;
     let topics = (&config.routing.webhooks_topic, &config.results.notices);
     let journal = TopicJournal::new(journal, topics.0.as_str(), topics.1.as_str());
     let rules = Rules {
@@ -46,6 +43,13 @@ pub(super) fn api(
         tester: Arc::new(tests),
         reseal: Arc::new(move || keys.read().map_err(|error| format!("{error:#}"))),
     }
+}
+
+/// Where webhooks are, how they are written, and the keys of their secrets.
+pub(super) struct Store {
+    pub(super) directory: Arc<Directory>,
+    pub(super) journal: Journal,
+    pub(super) keys: KeySource,
 }
 
 /// Sends Tests and first connections, and publishes what they came to.

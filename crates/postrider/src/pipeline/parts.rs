@@ -123,15 +123,12 @@ impl Core {
             reached,
             Handle::current(),
         );
-        let made = manage::api(
-            config,
-            self.clock,
-            policy,
-            Arc::clone(directory),
+        let store = manage::Store {
+            directory: Arc::clone(directory),
             journal,
-            api.keys,
-            tests,
-        );
+            keys: api.keys,
+        };
+        let made = manage::api(config, self.clock, policy, store, tests);
         api.slot.set(made);
         Ok(())
     }
