@@ -1,4 +1,4 @@
-//! The API under `/api/v1`: what it works with, and its routes. Whatever is added to [`writing`] needs a token that
+//! The API under `/api/v1`: what it works with, and its routes. Whatever is added to `writing` needs a token that
 //! may write.
 
 mod answer;

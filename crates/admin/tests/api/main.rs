@@ -14,4 +14,3 @@ mod house;
 mod lists;
 mod refusals;
 mod wire;
-mod zz_serve;
