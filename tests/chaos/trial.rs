@@ -47,6 +47,8 @@ pub(crate) struct Trial {
     pub(crate) scene: Scene,
     pub(crate) endpoints: Endpoints,
     pub(crate) webhooks: Vec<&'static str>,
+    /// The delays that the retry topics are named after.
+    delays: &'static [&'static str],
     /// How long nothing may come to an end before the trial counts as stuck.
     pub(crate) patience: Duration,
     produced: u64,
@@ -76,6 +78,7 @@ impl Trial {
             scene,
             endpoints,
             webhooks: Vec::new(),
+            delays: &DELAYS,
             patience: PATIENT,
             produced: 0,
             load: None,
@@ -126,6 +129,12 @@ impl Trial {
         self.scene.webhooks(hooks);
     }
 
+    /// Goes by the schedule that postrider has by itself, instead of a fast one.
+    pub(crate) fn usual_schedule(&mut self) {
+        self.delays = &["5s", "20s", "80s", "320s", "1280s", "5120s", "18000s"];
+        self.scene.config["delivery"]["retry"] = json!({});
+    }
+
     /// Sets one of librdkafka's settings for the daemons.
     pub(crate) fn property(&mut self, name: &str, value: impl Into<Value>) {
         self.scene.config["kafka"]["properties"][name] = value.into();
@@ -147,9 +156,8 @@ impl Trial {
     }
 
     fn retry_topics(&self) -> impl Iterator<Item = Topic> {
-        DELAYS
-            .map(|delay| self.scene.topic(&format!("retry.{delay}")))
-            .into_iter()
+        let delays = self.delays.iter();
+        delays.map(|delay| self.scene.topic(&format!("retry.{delay}")))
     }
 
     /// Begins to produce at the usual rate.
