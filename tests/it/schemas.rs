@@ -74,7 +74,7 @@ fn every_contract_has_examples_of_both_kinds_and_no_others() {
 #[test]
 fn every_schema_file_is_a_known_contract() {
     let mut known: BTreeSet<String> = CONTRACTS.map(|name| format!("{name}.json")).into();
-    known.extend(["status-catalog.json", "samples", "examples"].map(str::to_owned));
+    known.extend(["openapi.json", "status-catalog.json", "samples", "examples"].map(str::to_owned));
     assert_eq!(names(&schemas()), known);
 }
 

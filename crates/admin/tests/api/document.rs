@@ -17,9 +17,10 @@ async fn the_file_in_the_repository_is_what_the_code_says() {
     if std::env::var_os(WRITE).is_some() {
         std::fs::write(&file, &text).unwrap();
     }
-    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    // The order of fields is not the contract, and depends on what else is built.
     assert!(
-        written == text,
+        written == house.contract.document,
         "schemas/openapi.json is not what the code says; write it anew with {WRITE}=1"
     );
 }
