@@ -153,7 +153,7 @@ async fn a_backlog_for_a_healthy_webhook_drains_without_being_parked() -> Result
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_drains_for_a_healthy_webhook_beside_one_of_50_ms() -> Result<()> {
     let _turn = turn::alone().await;
-    let events: u64 = turn::sized(5_000, 200_000);
+    let events: u64 = turn::sized(5_000, 100_000);
     let mut trial = trial("backlog-beside", &["healthy", "fifty"]).await?;
     trial.usual_schedule();
     trial.endpoints.always("/healthy", 200, Duration::ZERO);
@@ -165,14 +165,15 @@ async fn a_backlog_drains_for_a_healthy_webhook_beside_one_of_50_ms() -> Result<
     let daemon = trial.start("a").await?;
     let all = usize::try_from(events)?;
     let mut each = 0.0;
-    for path in ["/healthy", "/fifty"] {
-        let answered = || async { Ok((trial.endpoints.count(path).answers >= all).then_some(())) };
-        until("the backlog to drain", PATIENCE * 10, answered).await?;
+    // The few that found no place three times and more wait long steps by themselves, so most of it is timed apart.
+    for (path, count) in [("/healthy", all), ("/fifty", all * 9 / 10), ("/fifty", all)] {
+        let answered = || async { Ok((trial.endpoints.count(path).answers >= count).then_some(())) };
+        until("the backlog to drain", PATIENCE * 30, answered).await?;
         let (took, parked) = (began.elapsed(), parked(&daemon).await?);
-        let rate = events as f64 / took.as_secs_f64();
+        let rate = count as f64 / took.as_secs_f64();
         each = parked / events as f64;
         say(&format!(
-            "backlog-beside: {path} has {events} after {took:?}, {rate:.0} a second; {parked} parked so far"
+            "backlog-beside: {path} has {count} after {took:?}, {rate:.0} a second; {parked} parked so far"
         ));
     }
     assert!(each <= HANDFUL, "each was parked {each} times");

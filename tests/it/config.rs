@@ -158,6 +158,8 @@ async fn when_kafka_comes_back_the_daemon_goes_on_by_itself() -> Result<()> {
     let broker = Broker::start(1).await?;
     let receiver = Receiver::start().await?;
     let mut scene = Scene::on(&broker, "outage").await?;
+    // Longer than the broker is away on a slow machine: the member keeps its partitions, and nothing is sent again.
+    scene.config["kafka"]["properties"]["session.timeout.ms"] = json!(120_000);
     scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
     let daemon = scene.start().await?;
     let event = || Sent::value(sample("tracking_update"));

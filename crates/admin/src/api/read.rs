@@ -38,6 +38,7 @@ pub(super) struct Listing {
     #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
     limit: usize,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 
