@@ -150,32 +150,61 @@ async fn a_backlog_for_a_healthy_webhook_drains_without_being_parked() -> Result
     trial.judge(&mut [daemon], Bounds::NOTHING).await.map(drop)
 }
 
+/// A trial with a backlog for two webhooks, one of which answers at once, and the other after `wait`.
+async fn two(name: &'static str, other: &'static str, wait: Duration, events: u64) -> Result<Trial> {
+    let mut trial = trial(name, &["healthy", other]).await?;
+    trial.usual_schedule();
+    trial.endpoints.always("/healthy", 200, Duration::ZERO);
+    trial.endpoints.always(&format!("/{other}"), 200, wait);
+    trial.begin().await?;
+    trial.load_of(events, events)?;
+    trial.loaded().await?;
+    Ok(trial)
+}
+
+async fn answered(trial: &Trial, path: &str, count: usize) -> Result<()> {
+    let answered = || async { Ok((trial.endpoints.count(path).answers >= count).then_some(())) };
+    until("the backlog to drain", PATIENCE * 30, answered).await
+}
+
+/// How long the healthy webhook takes for a backlog beside one that is as healthy: both share the machine.
+async fn beside_its_like(events: u64) -> Result<Duration> {
+    let mut trial = two("backlog-pair", "swift", Duration::ZERO, events).await?;
+    let began = Instant::now();
+    let daemon = trial.start("a").await?;
+    answered(&trial, "/healthy", usize::try_from(events)?).await?;
+    let took = began.elapsed();
+    say(&format!("backlog-pair: /healthy has {events} after {took:?}"));
+    trial.judge(&mut [daemon], Bounds::NOTHING).await?;
+    Ok(took)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_drains_for_a_healthy_webhook_beside_one_of_50_ms() -> Result<()> {
     let _turn = turn::alone().await;
     let events: u64 = turn::sized(5_000, 100_000);
-    let mut trial = trial("backlog-beside", &["healthy", "fifty"]).await?;
-    trial.usual_schedule();
-    trial.endpoints.always("/healthy", 200, Duration::ZERO);
-    trial.endpoints.always("/fifty", 200, Duration::from_millis(50));
-    trial.begin().await?;
-    trial.load_of(events, events)?;
-    trial.loaded().await?;
+    let all = usize::try_from(events)?;
+    let pair = beside_its_like(events).await?;
+    let mut trial = two("backlog-beside", "fifty", Duration::from_millis(50), events).await?;
     let began = Instant::now();
     let daemon = trial.start("a").await?;
-    let all = usize::try_from(events)?;
-    let mut each = 0.0;
+    answered(&trial, "/healthy", all).await?;
+    let healthy = began.elapsed();
+    say(&format!("backlog-beside: /healthy has {events} after {healthy:?}"));
     // The few that found no place three times and more wait long steps by themselves, so most of it is timed apart.
-    for (path, count) in [("/healthy", all), ("/fifty", all * 9 / 10), ("/fifty", all)] {
-        let answered = || async { Ok((trial.endpoints.count(path).answers >= count).then_some(())) };
-        until("the backlog to drain", PATIENCE * 30, answered).await?;
+    for count in [all * 9 / 10, all] {
+        answered(&trial, "/fifty", count).await?;
         let (took, parked) = (began.elapsed(), parked(&daemon).await?);
         let rate = count as f64 / took.as_secs_f64();
-        each = parked / events as f64;
         say(&format!(
-            "backlog-beside: {path} has {count} after {took:?}, {rate:.0} a second; {parked} parked so far"
+            "backlog-beside: /fifty has {count} after {took:?}, {rate:.0} a second; {parked} parked so far"
         ));
     }
+    let each = parked(&daemon).await? / events as f64;
     assert!(each <= HANDFUL, "each was parked {each} times");
+    assert!(
+        healthy <= pair * 2 || !turn::is_long(),
+        "{healthy:?} beside a slow one, {pair:?} beside its like"
+    );
     trial.judge(&mut [daemon], Bounds::NOTHING).await.map(drop)
 }
