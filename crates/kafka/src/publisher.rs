@@ -112,7 +112,11 @@ impl ProducerContext for Reports {
         }
         if let Err((error, message)) = result {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            *self.refused.lock() = Some((message.topic().to_owned(), error.clone()));
+            let mut refused = self.refused.lock();
+            // What an abort purges is no cause.
+            if refused.as_ref().is_none_or(|(_, before)| was_purged(before)) {
+                *refused = Some((message.topic().to_owned(), error.clone()));
+            }
         }
     }
 }
@@ -198,6 +202,7 @@ impl Publisher {
     /// [`PublishError::Refused`] when any was not: then all may be published twice.
     pub fn send_all<'a>(&self, records: impl Iterator<Item = &'a Outgoing>, sequence: u32) -> Result<(), PublishError> {
         let failed_before = self.producer.context().failed.load(Ordering::Relaxed);
+        *self.producer.context().refused.lock() = None;
         for record in records {
             self.send(record, sequence)?;
         }
@@ -342,6 +347,14 @@ impl Publisher {
         let came = answer.recv_timeout(LONGEST_CALL).map_err(|_| PublishError::Stuck)?;
         came.map_err(PublishError::of)
     }
+}
+
+fn was_purged(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(
+        code,
+        Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
+    )
 }
 
 fn is_retriable(error: &KafkaError) -> bool {
