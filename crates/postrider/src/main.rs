@@ -6,7 +6,9 @@ mod config;
 mod demo;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod panics;
 mod pipeline;
+mod process;
 mod receiver;
 mod secrets;
 mod shutdown;

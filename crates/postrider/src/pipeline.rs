@@ -59,6 +59,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Config, under};
+use crate::panics;
 use crate::secrets::KeySource;
 use crate::shutdown::Signals;
 use crate::telemetry;
@@ -108,6 +109,8 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
         started,
     } = surroundings;
     let (registry, health) = (Registry::new(), Health::new());
+    panics::watch(&registry)?;
+    telemetry::register_tasks(&registry, Handle::current())?;
     // Before anybody can ask: without conditions it would be ready.
     let conditions = probes::Conditions::new(&health);
     let slot = ApiSlot::default();

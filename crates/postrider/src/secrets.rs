@@ -1,10 +1,12 @@
 //! Where the key comes from that seals what the webhooks topic holds of secrets.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use postrider_types::Secret;
 use postrider_webhooks::Keyring;
+use tracing::warn;
 
 /// The variable with a key, when no file is named.
 pub(crate) const VARIABLE: &str = "POSTRIDER_SECRETS_KEY";
@@ -28,10 +30,18 @@ impl KeySource {
         };
         let named = || format!("secrets.key_file {}", file.display());
         let text = std::fs::read_to_string(file).with_context(named)?;
+        if is_for_everybody(file) {
+            warn!(file = %file.display(), "Every user of this machine can read secrets.key_file; chmod 0600 it");
+        }
         let keys = Keyring::parse(&Secret::new(text)).with_context(named)?;
         anyhow::ensure!(keys.can_seal(), "{} holds no key", named());
         Ok(keys)
     }
+}
+
+fn is_for_everybody(file: &Path) -> bool {
+    const OTHERS: u32 = 0o007;
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & OTHERS != 0)
 }
 
 #[cfg(test)]
@@ -61,6 +71,15 @@ mod tests {
         };
         assert!(variable(&format!("{KEY}\n")).read().unwrap().can_seal());
         assert!(!variable("").read().unwrap().can_seal());
+    }
+
+    #[test]
+    fn a_file_that_everybody_can_read_is_noticed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, noticed) in [(0o600, false), (0o440, false), (0o644, true)] {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_for_everybody(file.path()), noticed, "{mode:o}");
+        }
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use std::io;
 
 use anyhow::Context;
+use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{IntGaugeVec, Opts, Registry};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use tokio::runtime::Handle;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -36,14 +39,25 @@ where
     })
 }
 
+/// Bytes of one field of a log line; what is longer is cut.
+const MAX_FIELD: usize = 1024;
+/// Bytes of a log line that is no JSON.
+const MAX_LINE: usize = 8 * 1024;
+
 /// Writes lines in which only the last character may be a line's end. Foreign text could otherwise forge a
-/// line or move the terminal's cursor. The escapes are JSON's, because lines may be JSON.
+/// line or move the terminal's cursor. The escapes are JSON's, because lines may be JSON. Long text is cut.
 struct Escaping<W>(W);
 
 impl<W: io::Write> io::Write for Escaping<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        let (inner, end) = text.strip_suffix('\n').map_or((&*text, ""), |inner| (inner, "\n"));
+        let (whole, end) = text.strip_suffix('\n').map_or((&*text, ""), |inner| (inner, "\n"));
+        if whole.len() > MAX_FIELD {
+            let cut: String = shortened(whole).chars().map(escaped).collect();
+            self.0.write_all(format!("{cut}{end}").as_bytes())?;
+            return Ok(line.len());
+        }
+        let inner = whole;
         if inner.contains(is_unsafe) {
             let escaped: String = inner.chars().map(escaped).collect();
             self.0.write_all(format!("{escaped}{end}").as_bytes())?;
@@ -58,6 +72,26 @@ impl<W: io::Write> io::Write for Escaping<W> {
     }
 }
 
+/// A long line with its long fields cut; as a whole where it is no JSON.
+fn shortened(line: &str) -> String {
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else {
+        return cut(line, MAX_LINE);
+    };
+    for field in fields.values_mut() {
+        if let serde_json::Value::String(text) = field {
+            *text = cut(text, MAX_FIELD);
+        }
+    }
+    serde_json::Value::Object(fields).to_string()
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(limit)])
+}
+
 /// Controls, line separators, and marks that turn the direction of text.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -68,6 +102,30 @@ fn escaped(c: char) -> String {
         format!("\\u{:04x}", u32::from(c))
     } else {
         c.to_string()
+    }
+}
+
+/// Registers how many tasks are alive on the runtime.
+pub(crate) fn register_tasks(registry: &Registry, runtime: Handle) -> prometheus::Result<()> {
+    let gauge = IntGauge::new("postrider_tasks", "Tasks of the runtime that are alive")?;
+    registry.register(Box::new(Tasks { gauge, runtime }))
+}
+
+/// Asks the runtime when it is asked.
+struct Tasks {
+    gauge: IntGauge,
+    runtime: Handle,
+}
+
+impl Collector for Tasks {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let alive = self.runtime.metrics().num_alive_tasks();
+        self.gauge.set(i64::try_from(alive).unwrap_or(i64::MAX));
+        self.gauge.collect()
     }
 }
 
@@ -148,6 +206,20 @@ mod tests {
                 assert_eq!(line["quoted"], evil);
             }
         }
+    }
+
+    #[test]
+    fn long_fields_are_cut_and_short_ones_beside_them_are_not() {
+        let long = "ä\n".repeat(2_000);
+        let log = |log_format| logged(log_format, "info", || tracing::info!(long, short = "kept", "Message"));
+        let text = log(LogFormat::Json);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["short"], &line["message"]), (&"kept".into(), &"Message".into()));
+        let kept = line["long"].as_str().unwrap();
+        assert!(kept.len() <= MAX_FIELD + '…'.len_utf8() && long.starts_with(kept.trim_end_matches('…')));
+        let text = log(LogFormat::Text);
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.len() < 2 * MAX_LINE, "{}", text.len());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::End;
 use super::settings::Settings;
 use crate::config::Config;
 use crate::pipeline::{self, Surroundings};
+use crate::process;
 use crate::secrets::{KeySource, VARIABLE};
 use crate::shutdown::Signals;
 use crate::telemetry;
@@ -32,6 +33,7 @@ impl Run {
             variable: sources.variables.get(VARIABLE).cloned().map(Secret::new),
         };
         telemetry::start(&config.telemetry)?;
+        process::prepare();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let signals = Signals::listen()?;

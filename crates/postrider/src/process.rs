@@ -1,0 +1,21 @@
+//! What the daemon asks of the system for its own process.
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use tracing::warn;
+
+/// Keeps secrets in memory out of core files and debuggers of the same user, and takes as many descriptors as the
+/// system gives: each request in flight and each idle connection needs one.
+pub(crate) fn prepare() {
+    // Neither is worth not running for.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!(%error, "Core files cannot be switched off; they would hold secrets");
+    }
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        warn!(%error, "The limit of open descriptors cannot be raised; connections may fail");
+    }
+}
