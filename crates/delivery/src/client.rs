@@ -16,7 +16,7 @@ use hickory_resolver::net::NetError;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response, Version};
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
 use hyper_util::client::legacy::{Builder, Client as Pool};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -186,7 +186,12 @@ impl Outgoing<'_> {
             () = sleep_until(self.deadline) => Err(Unanswered::Failed(out_of_time(&connection))),
         };
         let received = match answered {
-            Ok(response) => self.read(response).await,
+            Ok(response) => {
+                if is_last(&response) {
+                    poison(&connection);
+                }
+                self.read(response).await
+            }
             Err(unanswered) => Err(unanswered),
         };
         if !received.as_ref().is_ok_and(|received| received.complete) {
@@ -222,7 +227,13 @@ fn is_over(headers: &HeaderMap) -> bool {
     headers.len() > MAX_FIELDS || headers.iter().map(line).sum::<usize>() > MAX_HEAD as usize
 }
 
-/// A connection that did not bring its answer to an end must not be used again.
+/// Whether no request may follow this answer on its connection. After a failure none does, so that what a broken
+/// server says late is never taken for the next request's answer; HTTP/2 tells whose an answer is.
+fn is_last(response: &Response<Incoming>) -> bool {
+    response.version() < Version::HTTP_2 && !response.status().is_success()
+}
+
+/// A connection that is not to be used again.
 fn poison(connection: &CaptureConnection) {
     if let Some(connected) = connection.connection_metadata().as_ref() {
         Connected::poison(connected);

@@ -1,8 +1,10 @@
 //! A connection that watches its own bytes, above TLS and below HTTP.
 //!
-//! It knows two things that the HTTP client does not ask: how many bytes an answer has cost, and
-//! whether anything came in before a request was written. An answer that was there before its question
-//! belongs to another question, so such a connection writes nothing more.
+//! It knows three things that the HTTP client does not ask: how many bytes an answer has cost, whether
+//! anything came in before a request was written, and whether the answer before was a success. An answer
+//! that was there before its question belongs to another question, so such a connection writes nothing
+//! more. Nor does one whose last answer was no 2xx: a server that says 200 unasked, a moment after its
+//! failure, must not turn the next failure into a success.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -26,8 +28,8 @@ const SHARED_BUDGET: u64 = 1024 * 1024;
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// The connection is not as it was left: bytes came unasked, or its other end closed it. Nothing of the
-/// request was written.
+/// The connection is not as it was left, bytes came unasked, or its other end closed it; or its last answer was
+/// no success. Nothing of the request was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the idle connection cannot be used any more")]
 pub(crate) struct Stale;
@@ -61,9 +63,34 @@ impl Allowance {
 #[derive(Debug)]
 enum Meter {
     /// HTTP/1: a request starts when its request line is written.
-    Exchange { requests: u64, read: u64 },
+    Exchange(Exchange),
     /// HTTP/2
     Shared(Allowance),
+}
+
+/// One request of HTTP/1 and its answer.
+#[derive(Debug, Default)]
+struct Exchange {
+    requests: u64,
+    read: u64,
+    /// The answer began with a 2xx. An informational answer before it does not count.
+    succeeded: bool,
+}
+
+impl Exchange {
+    /// Sees the answer's next bytes; tells whether the budget holds.
+    fn note(&mut self, bytes: &[u8]) -> bool {
+        if self.read == 0 {
+            self.succeeded = begins_with_success(bytes);
+        }
+        self.read += bytes.len() as u64;
+        self.read <= ANSWER_BUDGET
+    }
+}
+
+fn begins_with_success(answer: &[u8]) -> bool {
+    let status = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(1..3));
+    status == Some(b" 2")
 }
 
 /// A connection that watches its own bytes.
@@ -77,7 +104,7 @@ impl Tap {
         let meter = if stream.connected().is_negotiated_h2() {
             Meter::Shared(Allowance::new())
         } else {
-            Meter::Exchange { requests: 0, read: 0 }
+            Meter::Exchange(Exchange::default())
         };
         let io = TokioIo::new(stream);
         Self { io, meter }
@@ -85,28 +112,24 @@ impl Tap {
 
     /// Sees what is about to be written.
     fn before_write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Meter::Exchange { requests, read } = &mut self.meter else {
+        let Meter::Exchange(exchange) = &mut self.meter else {
             return Ok(());
         };
         if !is_request_line(bytes) {
             return Ok(());
         }
-        if *requests > 0 && has_unread(socket(self.io.inner())) {
+        if exchange.requests > 0 && (!exchange.succeeded || has_unread(socket(self.io.inner()))) {
             return Err(io::Error::other(Stale));
         }
-        *requests += 1;
-        *read = 0;
+        exchange.requests += 1;
+        exchange.read = 0;
         Ok(())
     }
 
-    fn after_read(&mut self, bytes: usize) -> io::Result<()> {
-        let bytes = bytes as u64;
+    fn after_read(&mut self, bytes: &[u8]) -> io::Result<()> {
         let within = match &mut self.meter {
-            Meter::Exchange { read, .. } => {
-                *read += bytes;
-                *read <= ANSWER_BUDGET
-            }
-            Meter::Shared(allowance) => allowance.spend(bytes),
+            Meter::Exchange(exchange) => exchange.note(bytes),
+            Meter::Shared(allowance) => allowance.spend(bytes.len() as u64),
         };
         if within {
             Ok(())
@@ -145,7 +168,7 @@ impl Connection for Tap {
     fn connected(&self) -> Connected {
         let connected = self.io.inner().connected();
         match &self.meter {
-            Meter::Exchange { .. } => connected,
+            Meter::Exchange(_) => connected,
             Meter::Shared(allowance) => connected.extra(allowance.clone()),
         }
     }
@@ -155,7 +178,7 @@ impl AsyncRead for Tap {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => Poll::Ready(self.after_read(buf.filled().len() - before)),
+            Poll::Ready(Ok(())) => Poll::Ready(self.after_read(&buf.filled()[before..])),
             other => other,
         }
     }
@@ -201,6 +224,26 @@ mod tests {
         for other in [&b"{\"x\":\"POST / HTTP/1.1\"}"[..], b"POST / HTTP/1", b"POST x", b""] {
             assert!(!is_request_line(other));
         }
+    }
+
+    #[test]
+    fn only_a_plain_success_lets_a_connection_be_used_again() {
+        let mut exchange = Exchange::default();
+        for (answer, succeeded) in [
+            (&b"HTTP/1.1 200 OK\r\n"[..], true),
+            (b"HTTP/1.0 204 ", true),
+            (b"HTTP/1.1 500 No\r\n\r\nHTTP/1.1 200 OK", false),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", false),
+            (b"HTTP/1.", false),
+            (b"", false),
+        ] {
+            exchange.read = 0;
+            assert!(exchange.note(answer));
+            assert_eq!(exchange.succeeded, succeeded, "{answer:?}");
+        }
+        exchange.read = 0;
+        assert!(exchange.note(b"HTTP/1.1 200 OK\r\n") && exchange.note(b"\r\n"));
+        assert!(exchange.succeeded, "what follows changes nothing");
     }
 
     #[test]

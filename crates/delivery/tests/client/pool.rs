@@ -19,6 +19,16 @@ async fn a_connection_is_used_again() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_answer_was_no_success_is_not_used_again() {
+    let server = Server::answering("HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno").await;
+    let caller = Caller::new();
+    for expected in 1..=20 {
+        assert_eq!(caller.answer(&server.url()).await.status, 500);
+        assert_eq!(server.accepted(), expected);
+    }
+}
+
+#[tokio::test]
 async fn two_clients_never_share_a_connection() {
     let server = Server::answering(ok("{}")).await;
     let caller = Caller::new();
