@@ -3,7 +3,8 @@
 //! # Life of a test
 //!
 //! 1. A [`Scene`] gives it names of its own on the [`Broker`] that all tests of a run share.
-//! 2. [`Receiver`]s stand for the merchants: they answer as scripted and keep every request's bytes.
+//! 2. [`Receiver`]s stand for the merchants: they answer as scripted and keep every request's bytes. [`Hostile`] ones
+//!    mean harm.
 //! 3. The scene's configuration, changed as the test needs it, starts a [`Daemon`].
 //! 4. Records go into a [`Topic`]; what comes out is read as a `read_committed` reader sees it, and every
 //!    outcome and dead letter has to fit its schema before the test looks at it.
@@ -28,6 +29,7 @@ pub mod daemon;
 pub mod dns;
 pub mod endpoints;
 pub mod history;
+pub mod hostile;
 pub mod laws;
 pub mod load;
 pub mod patience;
@@ -45,6 +47,7 @@ pub use broker::Broker;
 pub use contract::{DeadLetter, Schema};
 pub use daemon::Daemon;
 pub use endpoints::Endpoints;
+pub use hostile::{Behaviour, Fate, Hostile};
 pub use load::Load;
 pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver};
