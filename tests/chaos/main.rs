@@ -10,6 +10,8 @@ mod failpoints;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod kills;

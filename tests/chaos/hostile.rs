@@ -1,0 +1,158 @@
+//! Many hostile endpoints at once beside good ones: what they cost in memory, in time, and in what is left behind.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use postrider_tests::contract::{self, sample};
+use postrider_tests::endpoints::Endpoints;
+use postrider_tests::patience::{PATIENCE, until};
+use postrider_tests::{Behaviour, Daemon, Hostile, Load, Scene, Sent};
+use postrider_types::{Clock, Outcome, Timestamp};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::trial::say;
+use crate::turn;
+
+const GOOD: usize = 50;
+const HOSTILE: usize = 500;
+/// Events a second for the good ones, each for all of them.
+const RATE: u64 = 4;
+/// What an attempt may take, and how much longer one may.
+const DEADLINE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_millis(500);
+/// What all of the hostile ones may add to the resident memory.
+const ROOM: u64 = 100 << 20;
+/// A p99 below this is good whatever it was alone: on a busy machine the rest is noise.
+const FLOOR: Duration = Duration::from_millis(100);
+/// Descriptors and tasks that may come and go by themselves.
+const LOOSE: f64 = 6.0;
+
+struct Yard {
+    scene: Scene,
+    _endpoints: Endpoints,
+    _hostile: Vec<Hostile>,
+}
+
+fn hook(id: &str, account: &str, url: String) -> Value {
+    json!({
+        "id": id, "account_id": account, "url": url, "events": ["tracking_update"], "retry": { "enabled": false },
+    })
+}
+
+impl Yard {
+    async fn new() -> Result<Self> {
+        let endpoints = Endpoints::open().await?;
+        endpoints.always("/good", 200, Duration::from_millis(5));
+        let good = (0..GOOD).map(|number| hook(&format!("good-{number}"), "default", endpoints.url("/good")));
+        let mut hooks: Vec<Value> = good.collect();
+        let mut hostile = Vec::new();
+        for (number, behaviour) in Behaviour::all().into_iter().cycle().take(HOSTILE).enumerate() {
+            let server = Hostile::start(behaviour).await?;
+            hooks.push(hook(&format!("bad-{number}-{}", behaviour.name), "bad", server.url()));
+            hostile.push(server);
+        }
+        let mut scene = Scene::new("hostile").await?;
+        scene.config["delivery"]["timeout"] = json!("2s");
+        scene.config["delivery"]["connect_timeout"] = json!("1s");
+        // Every one of them is met again and again.
+        scene.config["delivery"]["circuit"]["failures"] = json!(1_000_000);
+        scene.webhooks(hooks);
+        Ok(Self {
+            scene,
+            _endpoints: endpoints,
+            _hostile: hostile,
+        })
+    }
+
+    /// An event for each hostile one, each second.
+    async fn hostility(&self, seconds: u64, daemon: &Daemon) -> Result<u64> {
+        let mut worst = 0;
+        for _ in 0..seconds {
+            let event = Sent::value(sample("tracking_update")).header("account-id", "bad");
+            self.scene.topic("tracking").produce([event]).await?;
+            for _ in 0..4 {
+                worst = worst.max(daemon.memory()?);
+                sleep(Duration::from_millis(250)).await;
+            }
+        }
+        Ok(worst)
+    }
+}
+
+fn p99(outcomes: &[Outcome], from: Timestamp, to: Timestamp) -> Option<Duration> {
+    let good = outcomes
+        .iter()
+        .filter(|outcome| outcome.webhook_id.as_str().starts_with("good-"));
+    let within = good.filter(|outcome| (from..to).contains(&outcome.event_time));
+    let mut took: Vec<Duration> = within
+        .filter_map(|outcome| Some(outcome.date_end?.since(outcome.event_time)))
+        .collect();
+    took.sort();
+    took.get(took.len() * 99 / 100).copied()
+}
+
+async fn held(daemon: &Daemon) -> Result<(f64, f64)> {
+    let descriptors = daemon.metric("process_open_fds", &[]).await?;
+    Ok((descriptors, daemon.metric("postrider_tasks", &[]).await?))
+}
+
+async fn idle(daemon: &Daemon) -> Result<(f64, f64)> {
+    let idle = || async { Ok((daemon.metric("postrider_in_flight", &[]).await? == 0.0).then_some(())) };
+    until("nothing in flight", PATIENCE, idle).await?;
+    // Connections stay open for the next request for half a minute.
+    sleep(Duration::from_secs(35)).await;
+    held(daemon).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_hostile_endpoints_cost_the_good_ones_nothing_and_leave_nothing_behind() -> Result<()> {
+    let _turn = turn::alone().await;
+    let seconds = turn::sized(10, 60);
+    let yard = Yard::new().await?;
+    let daemon = yard.scene.start().await?;
+    let clock = Clock::system();
+    // Connections are made, and everything that a delivery needs is open.
+    let load = Load::begin(&yard.scene.topic("tracking"), 3, RATE, u64::MAX)?;
+    sleep(Duration::from_secs(3)).await;
+    let began = clock.now();
+    sleep(Duration::from_secs(seconds)).await;
+    let (alone, memory) = (clock.now(), daemon.memory()?);
+    let before = held(&daemon).await?;
+    let worst = yard.hostility(seconds, &daemon).await?;
+    let over = clock.now();
+    load.stop().await?;
+    let after = idle(&daemon).await?;
+
+    let outcomes = contract::outcomes(&yard.scene.topic("results").read().await?)?;
+    let slowest = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.time_spent_ms)
+        .fold(0.0, f64::max);
+    let bad = outcomes
+        .iter()
+        .filter(|outcome| outcome.account_id.as_str() == "bad")
+        .count();
+    let quiet = p99(&outcomes, began, alone).context("good ones alone")?;
+    let beside = p99(&outcomes, alone, over).context("good ones beside them")?;
+    let mebibytes = |bytes: u64| bytes >> 20;
+    say(&format!(
+        "hostile: {bad} attempts at {HOSTILE} of them beside {GOOD} good ones; RSS {} MiB without, {} at most with \
+         them; the good ones' p99 {quiet:?}, {beside:?} beside them; the longest attempt {slowest:.0} ms of {DEADLINE:?}; \
+         descriptors and tasks {before:?} before, {after:?} after",
+        mebibytes(memory),
+        mebibytes(worst)
+    ));
+    assert_eq!(u64::try_from(bad)?, seconds * u64::try_from(HOSTILE)?);
+    assert!(worst <= memory + ROOM, "{memory} to {worst}");
+    assert!(slowest <= (DEADLINE + GRACE).as_secs_f64() * 1e3, "{slowest} ms");
+    assert!(
+        beside <= (quiet * 2).max(FLOOR) || !turn::is_long(),
+        "{quiet:?} alone, {beside:?} beside"
+    );
+    assert!(
+        after.0 <= before.0 + LOOSE && after.1 <= before.1 + LOOSE,
+        "{before:?} before, {after:?} after"
+    );
+    Ok(())
+}
