@@ -28,6 +28,8 @@ mod poison;
 #[cfg(test)]
 mod schemas;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod signals;
 #[cfg(test)]
 mod webhooks;

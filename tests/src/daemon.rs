@@ -27,6 +27,7 @@ pub struct Daemon {
     config: PathBuf,
     child: Child,
     admin: SocketAddr,
+    token: Option<String>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -67,6 +68,7 @@ impl Daemon {
         Ok(Self {
             config: config.to_owned(),
             admin: listen.parse()?,
+            token: None,
             log: kept(stderr),
             child,
         })
@@ -106,7 +108,28 @@ impl Daemon {
     /// # Errors
     /// When nobody answers.
     pub async fn api(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
-        request::send(self.admin, method, &format!("/api/v1{path}"), body).await
+        request::send(
+            self.admin,
+            method,
+            &format!("/api/v1{path}"),
+            body,
+            self.token.as_deref(),
+        )
+        .await
+    }
+
+    /// From now on the API is asked with a token.
+    pub fn authorize(&mut self, token: &str) {
+        self.token = Some(token.to_owned());
+    }
+
+    /// The words it was started with.
+    ///
+    /// # Errors
+    /// When the daemon is no more.
+    pub fn command_line(&self) -> anyhow::Result<String> {
+        let words = std::fs::read(format!("/proc/{}/cmdline", self.child.id()))?;
+        Ok(String::from_utf8_lossy(&words).replace('\0', " "))
     }
 
     /// Where the admin port is.

@@ -15,15 +15,22 @@ use crate::patience::PATIENCE;
 /// # Errors
 /// When nobody listens, or what comes back is no HTTP.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
-    timeout(PATIENCE, exchange(address, "GET", path, None)).await?
+    timeout(PATIENCE, exchange(address, "GET", path, None, None)).await?
 }
 
-/// The answer to a request with or without a JSON body: its status and its body; null when that is no JSON.
+/// The answer to a request with or without a token and a JSON body: its status and its body; null when that is no
+/// JSON.
 ///
 /// # Errors
 /// When nobody listens, or what comes back is no HTTP.
-pub async fn send(address: SocketAddr, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
-    let (status, text) = timeout(PATIENCE, exchange(address, method, path, body)).await??;
+pub async fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    token: Option<&str>,
+) -> anyhow::Result<(u16, Value)> {
+    let (status, text) = timeout(PATIENCE, exchange(address, method, path, body, token)).await??;
     Ok((status, serde_json::from_str(&text).unwrap_or_default()))
 }
 
@@ -32,9 +39,13 @@ async fn exchange(
     method: &str,
     path: &str,
     body: Option<&Value>,
+    token: Option<&str>,
 ) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    if let Some(token) = token {
+        head.push_str(&format!("authorization: Bearer {token}\r\n"));
+    }
     let body = body.map(Value::to_string).unwrap_or_default();
     if !body.is_empty() {
         head.push_str(&format!(

@@ -16,7 +16,7 @@ use crate::signature::{ED25519_PREFIX, HMAC_PREFIX};
 const MIN_SECRET: usize = 4;
 /// The shortest beginning of a secret that is masked where a text was cut off.
 const MIN_CUT_SECRET: usize = 4;
-/// The shortest word of a header's value that is a secret by itself, as in `Bearer <word>`.
+/// The shortest word of a header's value, or of a query, that is a secret by itself, as in `Bearer <word>`.
 const MIN_WORD: usize = 8;
 
 /// The texts that must not be shown, longest first.
@@ -35,9 +35,9 @@ pub(crate) fn basic_token(auth: &BasicAuth) -> String {
 }
 
 impl Scrubber {
-    /// Of a webhook's password, basic token, header value and signing secret.
+    /// Of a webhook's password, basic token, header value, signing secrets, and what its URL's query carries.
     pub(crate) fn new(webhook: &Webhook) -> Self {
-        let mut texts = Vec::new();
+        let mut texts = in_query(&webhook.url);
         if let Some(auth) = &webhook.auth {
             texts.extend([auth.password.expose().to_owned(), basic_token(auth)]);
         }
@@ -123,6 +123,14 @@ impl Scrubber {
     }
 }
 
+/// The values of a URL's query that are long enough to be a token, as they are sent.
+fn in_query(url: &str) -> Vec<String> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let values = query.split('&').filter_map(|pair| pair.split_once('='));
+    let long = values.filter(|(_, value)| value.len() >= MIN_WORD);
+    long.map(|(_, value)| value.to_owned()).collect()
+}
+
 fn json_escaped(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
@@ -139,7 +147,7 @@ mod tests {
     fn webhook() -> Webhook {
         let mut webhook = Webhook::new(
             WebhookId::new("wh_1").unwrap(),
-            "https://merchant.example/",
+            "https://merchant.example/?shop=1&token=querytoken99",
             vec![EventType::OrderShipped],
         );
         webhook.auth = Some(BasicAuth {
@@ -166,6 +174,7 @@ mod tests {
     fn an_echoed_secret_is_masked_in_every_spelling() {
         let scrubber = Scrubber::new(&webhook());
         for secret in [
+            "querytoken99",
             "hunter\"2",
             r#"hunter\"2"#,
             "bWVyY2hhbnQ6aHVudGVyIjI=",
