@@ -32,4 +32,6 @@ mod secrets;
 #[cfg(test)]
 mod signals;
 #[cfg(test)]
+mod signatures;
+#[cfg(test)]
 mod webhooks;
