@@ -173,6 +173,16 @@ pub struct PreviousSecret {
     pub expires_at: Timestamp,
 }
 
+/// What an endpoint is shown that asks who calls it (mTLS).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificate {
+    /// A PEM chain, its own certificate first.
+    pub certificate: String,
+    /// Its private key in PEM. Never shown.
+    pub key: Secret,
+}
+
 /// A subscription of one account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -213,6 +223,9 @@ pub struct Webhook {
     /// Signing.
     #[serde(default)]
     pub signing: Option<Signing>,
+    /// The client certificate of its TLS connections.
+    #[serde(default)]
+    pub tls: Option<ClientCertificate>,
     /// Overrides `delivery.timeout`; milliseconds.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -254,6 +267,7 @@ impl Webhook {
             header: None,
             retry: Retry::default(),
             signing: None,
+            tls: None,
             timeout_ms: None,
             max_in_flight: None,
             rate_limit_per_second: None,
@@ -294,7 +308,8 @@ impl Webhook {
         shown(&self.url)
     }
 
-    /// The faults of everything but the URL's policy, the filter and the signing key.
+    /// The faults of everything but the URL's policy, the filter, the signing key and the client
+    /// certificate.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();

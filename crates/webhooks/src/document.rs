@@ -6,11 +6,12 @@ use serde_json::{Map, Value};
 use crate::keys::{Keyring, Unreadable};
 
 /// Where a document has secrets.
-pub(crate) const SECRETS: [&str; 4] = [
+pub(crate) const SECRETS: [&str; 5] = [
     "/auth/password",
     "/header/value",
     "/signing/secret",
     "/signing/previous/secret",
+    "/tls/key",
 ];
 
 /// Why a record of the topic is no webhook's document.
@@ -48,6 +49,7 @@ fn secret_at<'a>(webhook: &'a Webhook, pointer: &str) -> Option<&'a Secret> {
         "/auth/password" => webhook.auth.as_ref().map(|auth| &auth.password),
         "/header/value" => webhook.header.as_ref().map(|header| &header.value),
         "/signing/secret" => signing.map(|signing| &signing.secret),
+        "/tls/key" => webhook.tls.as_ref().map(|tls| &tls.key),
         _ => signing?.previous.as_ref().map(|previous| &previous.secret),
     }
 }
@@ -119,7 +121,7 @@ pub(crate) fn opened(value: &[u8], keys: &Keyring) -> Result<Webhook, BadDocumen
 
 fn without_credentials(document: &mut Value) {
     let fields = document.as_object_mut().map(Map::iter_mut).into_iter().flatten();
-    for (_, value) in fields.filter(|(name, _)| matches!(&***name, "auth" | "header" | "signing")) {
+    for (_, value) in fields.filter(|(name, _)| matches!(&***name, "auth" | "header" | "signing" | "tls")) {
         *value = Value::Null;
     }
 }
@@ -128,11 +130,11 @@ fn without_credentials(document: &mut Value) {
 mod tests {
     use postrider_types::EventType;
     use postrider_types::Timestamp;
-    use postrider_types::webhook::{BasicAuth, CustomHeader, PreviousSecret, Signing, WebhookId};
+    use postrider_types::webhook::{BasicAuth, ClientCertificate, CustomHeader, PreviousSecret, Signing, WebhookId};
 
     use super::*;
 
-    const PLANTED: [&str; 4] = ["p-hunter2", "h-hunter2", "s-hunter2", "o-hunter2"];
+    const PLANTED: [&str; 5] = ["p-hunter2", "h-hunter2", "s-hunter2", "o-hunter2", "k-hunter2"];
 
     fn keys(byte: u8) -> Keyring {
         use base64::Engine as _;
@@ -158,6 +160,10 @@ mod tests {
                 expires_at: Timestamp::from_millis(5),
             }),
         });
+        webhook.tls = Some(ClientCertificate {
+            certificate: "chain".into(),
+            key: Secret::new(PLANTED[4]),
+        });
         webhook
     }
 
@@ -180,13 +186,15 @@ mod tests {
                 "auth.password",
                 "header.value",
                 "signing.secret",
-                "signing.previous.secret"
+                "signing.previous.secret",
+                "tls.key"
             ]
         );
         let plain = Webhook {
             auth: None,
             header: None,
             signing: None,
+            tls: None,
             ..webhook()
         };
         let record = sealed(&plain, &Keyring::default()).unwrap();
@@ -200,8 +208,8 @@ mod tests {
             panic!("another key opens nothing");
         };
         assert_eq!(
-            (&*field, &rest.auth, &rest.header, &rest.signing),
-            ("auth.password", &None, &None, &None)
+            (&*field, &rest.auth, &rest.header, &rest.signing, &rest.tls),
+            ("auth.password", &None, &None, &None, &None)
         );
         assert_eq!(rest.url, webhook().url);
         assert!(matches!(opened(b"[]", &keys(1)), Err(BadDocument::Shape(_))));

@@ -9,7 +9,7 @@ use crate::document::{SECRETS, exposed};
 use crate::sign;
 
 /// The fields a person may set.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "account_id",
     "url",
     "description",
@@ -20,6 +20,7 @@ const FIELDS: [&str; 13] = [
     "header",
     "retry",
     "signing",
+    "tls",
     "timeout_ms",
     "max_in_flight",
     "rate_limit_per_second",
@@ -143,13 +144,12 @@ pub(crate) fn same_origin(a: &str, b: &str) -> bool {
 }
 
 fn drop_credentials(document: &mut Value, sent: &Map<String, Value>) {
-    let sent_again = |name: &str| {
-        let secret = if name == "auth" { "password" } else { "value" };
+    let sent_again = |name: &str, secret: &str| {
         let given = sent.get(name).and_then(|field| field.get(secret)?.as_str());
         given.is_some_and(|given| given != MASK)
     };
-    for name in ["auth", "header"] {
-        if !sent_again(name) {
+    for (name, secret) in [("auth", "password"), ("header", "value"), ("tls", "key")] {
+        if !sent_again(name, secret) {
             document[name] = Value::Null;
         }
     }

@@ -19,7 +19,7 @@ use crate::keys::Keyring;
 use crate::refusal::Refusal;
 use crate::sign;
 
-/// Judges what this crate cannot: the URL's policy and the signing secret.
+/// Judges what this crate cannot: the URL's policy, the signing secret and the client certificate.
 pub type Judge = Box<dyn Fn(&Webhook) -> Vec<Fault> + Send + Sync>;
 
 /// What a manager goes by.
@@ -30,7 +30,7 @@ pub struct Rules {
     pub secret_overlap: Duration,
     /// This instance's name, for notices.
     pub instance: String,
-    /// Judges URLs and signing secrets.
+    /// Judges URLs, signing secrets and client certificates.
     pub judge: Judge,
     /// The time.
     pub clock: Clock,

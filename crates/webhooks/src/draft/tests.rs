@@ -1,5 +1,5 @@
 use postrider_types::EventType;
-use postrider_types::webhook::{BasicAuth, CustomHeader, Signing};
+use postrider_types::webhook::{BasicAuth, ClientCertificate, CustomHeader, Signing};
 use proptest::prelude::*;
 
 use super::*;
@@ -19,6 +19,10 @@ fn webhook() -> Webhook {
         value: Secret::new("k3y"),
     });
     webhook.signing = Some(Signing::with(Secret::new("whsec_x")));
+    webhook.tls = Some(ClientCertificate {
+        certificate: "chain".into(),
+        key: Secret::new("pr1vate"),
+    });
     webhook
 }
 
@@ -97,6 +101,11 @@ fn null_clears_a_mask_keeps_and_what_is_left_out_stays() {
     let auth = kept.auth.unwrap();
     assert_eq!((&*auth.username, auth.password.expose()), ("other", "hunter2"));
     assert_eq!(kept.header, webhook().header);
+    let renewed = edited(json!({ "tls": { "certificate": "renewed", "key": MASK } }))
+        .tls
+        .unwrap();
+    assert_eq!((&*renewed.certificate, renewed.key.expose()), ("renewed", "pr1vate"));
+    assert_eq!(edited(json!({ "tls": null })).tls, None);
     let cleared = edited(json!({ "auth": null, "signing": null, "description": null }));
     assert!(cleared.auth.is_none() && cleared.signing.is_none() && cleared.header.is_some());
     let masked = json!({ "auth": { "username": "u", "password": MASK } });
@@ -116,17 +125,26 @@ fn another_host_drops_credentials_that_are_not_sent_again() {
         "https://m.example:8443/hooks",
     ] {
         let moved = edited(json!({ "url": url }));
-        assert!(moved.auth.is_none() && moved.header.is_none(), "{url}");
-        let masked = edited(
-            json!({ "url": url, "auth": { "username": "u", "password": MASK }, "header": { "name": "x-key", "value": MASK } }),
+        assert!(
+            moved.auth.is_none() && moved.header.is_none() && moved.tls.is_none(),
+            "{url}"
         );
-        assert!(masked.auth.is_none() && masked.header.is_none(), "{url}");
+        let masked = edited(
+            json!({ "url": url, "auth": { "username": "u", "password": MASK }, "header": { "name": "x-key", "value": MASK },
+                    "tls": { "certificate": "chain", "key": MASK } }),
+        );
+        assert!(
+            masked.auth.is_none() && masked.header.is_none() && masked.tls.is_none(),
+            "{url}"
+        );
         let again = edited(json!({ "url": url, "auth": { "username": "u", "password": "new" } }));
         assert_eq!(again.auth.unwrap().password.expose(), "new");
         assert!(again.header.is_none());
+        let shown = edited(json!({ "url": url, "tls": { "certificate": "chain", "key": "new" } }));
+        assert_eq!(shown.tls.unwrap().key.expose(), "new");
     }
     let same_host = edited(json!({ "url": "https://M.example:443/other" }));
-    assert!(same_host.auth.is_some() && same_host.header.is_some());
+    assert!(same_host.auth.is_some() && same_host.header.is_some() && same_host.tls.is_some());
 }
 
 #[test]
