@@ -29,6 +29,7 @@ use self::failure::{Unanswered, failure, too_large};
 use crate::connector::{Allowance, Connector};
 use crate::egress::{Metrics, Policy};
 use crate::endpoint::Endpoint;
+use crate::identity::Identity;
 use crate::reply::{Failure, Reply, Timed};
 use crate::response::Received;
 
@@ -93,16 +94,20 @@ impl Clients {
         Ok(Self { connector, limits })
     }
 
-    /// A client for one webhook, with a pool of its own.
+    /// A client for one webhook, with a pool of its own; it shows the identity to an endpoint that asks for one.
     #[must_use]
-    pub fn client(&self) -> Client {
+    pub fn client(&self, identity: Option<&Identity>) -> Client {
+        let connector = match identity {
+            Some(identity) => self.connector.showing(identity),
+            None => self.connector.clone(),
+        };
         Client {
-            pooled: self.pool(self.limits.max_idle),
-            fresh: self.pool(0),
+            pooled: self.pool(connector.clone(), self.limits.max_idle),
+            fresh: self.pool(connector, 0),
         }
     }
 
-    fn pool(&self, max_idle: usize) -> Pool<Connector, Full<Bytes>> {
+    fn pool(&self, connector: Connector, max_idle: usize) -> Pool<Connector, Full<Bytes>> {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -116,7 +121,7 @@ impl Clients {
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(MAX_HEAD)
             .http2_max_send_buf_size(SEND_BUFFER);
-        builder.build(self.connector.clone())
+        builder.build(connector)
     }
 }
 

@@ -25,13 +25,16 @@ pub(crate) use self::error::ConnectError;
 use self::tap::Tap;
 pub(crate) use self::tap::{Allowance, OverBudget, Stale};
 use crate::egress::{Metrics, Policy};
+use crate::identity::Identity;
 use crate::resolver::Names;
-use crate::tls::Refusal;
+use crate::tls::{self, Refusal};
 
 /// Makes connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     https: HttpsConnector<Dialer>,
+    dialer: Dialer,
+    tls: Arc<ClientConfig>,
     connect_timeout: Duration,
 }
 
@@ -49,11 +52,23 @@ impl Connector {
             metrics,
             connect_timeout,
         });
+        Ok(Self::over(dialer, tls, connect_timeout))
+    }
+
+    fn over(dialer: Dialer, tls: Arc<ClientConfig>, connect_timeout: Duration) -> Self {
         let names = Arc::new(DefaultServerNameResolver::default());
-        Ok(Self {
-            https: HttpsConnector::new(dialer, tls, false, names),
+        Self {
+            https: HttpsConnector::new(dialer.clone(), Arc::clone(&tls), false, names),
+            dialer,
+            tls,
             connect_timeout,
-        })
+        }
+    }
+
+    /// The same, for connections that show a client certificate where they are asked for one.
+    pub(crate) fn showing(&self, identity: &Identity) -> Self {
+        let tls = tls::showing(&self.tls, identity);
+        Self::over(self.dialer.clone(), tls, self.connect_timeout)
     }
 
     // The dialer keeps its own time, so what is left over the second half is TLS.

@@ -6,7 +6,7 @@
 //!    its webhook's circuit is open or its lane too slow for it, is parked: that is no attempt. Any other
 //!    waits in its webhook's lane. Lanes take turns, and so do fresh events and retries.
 //! 2. When its turn comes, an attempt begins: a task of its own, with the webhook's prepared target
-//!    (judged URL, credentials, signing key, connections).
+//!    (judged URL, credentials, signing key, client certificate, connections).
 //! 3. The client resolves the name, checks every address, dials one that was checked, sends, and reads
 //!    what comes within one deadline and fixed bounds. What it met is a [`reply::Reply`].
 //! 4. The reply is judged: delivered, to be tried again, given up. A retry gets its due time from the
@@ -17,7 +17,7 @@
 //!    share of a record yields what the committer takes. While it takes nothing, nothing is sent.
 //!
 //! Reading order: `config`, `reply`, `verdict`, `schedule`, `headers`, `signature`, `endpoint`,
-//! `address`, `client`, `target`, `attempt`, `lane`, `lanes`, `circuit`, `bucket`, `pace`, `bookings`,
+//! `address`, `identity`, `client`, `target`, `attempt`, `lane`, `lanes`, `circuit`, `bucket`, `pace`, `bookings`,
 //! `parking`, `standing`, `traffic`, `dispatcher`, `trial`.
 
 mod causes;
@@ -41,6 +41,7 @@ pub mod dispatcher;
 pub mod egress;
 pub mod endpoint;
 pub mod headers;
+pub mod identity;
 pub mod lane;
 pub mod lanes;
 pub mod metrics;

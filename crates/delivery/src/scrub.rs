@@ -18,6 +18,8 @@ const MIN_SECRET: usize = 4;
 const MIN_CUT_SECRET: usize = 4;
 /// The shortest word of a header's value, or of a query, that is a secret by itself, as in `Bearer <word>`.
 const MIN_WORD: usize = 8;
+/// The shortest line of a private key that is masked; the last one may be shorter and says nothing alone.
+const MIN_KEY_LINE: usize = 16;
 
 /// The texts that must not be shown, longest first.
 #[derive(Clone)]
@@ -35,7 +37,8 @@ pub(crate) fn basic_token(auth: &BasicAuth) -> String {
 }
 
 impl Scrubber {
-    /// Of a webhook's password, basic token, header value, signing secrets, and what its URL's query carries.
+    /// Of a webhook's password, basic token, header value, signing secrets and private key, and of what its URL's query
+    /// carries.
     pub(crate) fn new(webhook: &Webhook) -> Self {
         let mut texts = in_query(&webhook.url);
         if let Some(auth) = &webhook.auth {
@@ -46,6 +49,9 @@ impl Scrubber {
             let words = value.split(' ').filter(|word| word.len() >= MIN_WORD);
             texts.extend(words.chain([value]).map(str::to_owned));
         }
+        let key_lines = webhook.tls.iter().flat_map(|tls| tls.key.expose().lines());
+        let body = key_lines.map(str::trim).filter(|line| !line.starts_with("-----"));
+        texts.extend(body.filter(|line| line.len() >= MIN_KEY_LINE).map(str::to_owned));
         let signing = webhook.signing.iter();
         let secrets =
             signing.flat_map(|signing| [Some(&signing.secret), signing.previous.as_ref().map(|old| &old.secret)]);
@@ -138,11 +144,13 @@ fn json_escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use postrider_types::webhook::{CustomHeader, Signing};
+    use postrider_types::webhook::{ClientCertificate, CustomHeader, Signing};
     use postrider_types::{EventType, Secret, WebhookId};
     use proptest::prelude::*;
 
     use super::*;
+
+    const KEY_LINE: &str = "MC4CAQAwBQYDK2VwBCIEIPlantedPlantedPlantedPlantedPlantedPlantedP";
 
     fn webhook() -> Webhook {
         let mut webhook = Webhook::new(
@@ -159,6 +167,12 @@ mod tests {
             value: Secret::new("Token abcdefgh1234"),
         });
         webhook.signing = Some(Signing::with(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")));
+        webhook.tls = Some(ClientCertificate {
+            certificate: "chain".into(),
+            key: Secret::new(format!(
+                "-----BEGIN PRIVATE KEY-----\r\n{KEY_LINE}\r\nabc=\r\n-----END PRIVATE KEY-----\r\n"
+            )),
+        });
         webhook
     }
 
@@ -182,6 +196,7 @@ mod tests {
             "abcdefgh1234",
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            KEY_LINE,
         ] {
             let scrubbed = scrubber.scrub_response(response(&format!("you sent <{secret}>, thanks"), false));
             assert_eq!(scrubbed.body, format!("you sent <{MASK}>, thanks"));

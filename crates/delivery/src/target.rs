@@ -1,5 +1,6 @@
 //! Everything a webhook's requests have in common, prepared once: the judged URL, the fixed headers,
-//! the signing key, the texts to scrub, and a client with connections of its own.
+//! the signing key, the texts to scrub, and a client with connections of its own, which show the webhook's
+//! certificate where they are asked for one.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::client::{Client, Clients};
 use crate::egress::Policy;
 use crate::endpoint::{BadUrl, Endpoint};
 use crate::headers::{self, BadHeader, Sending};
+use crate::identity::{self, BadIdentity, Identity};
 use crate::reply::{Failure, Reply, Timed};
 use crate::response::Received;
 use crate::scrub::Scrubber;
@@ -36,6 +38,9 @@ pub enum BadTarget {
     /// Its signing secret.
     #[error("the signing secret cannot be used")]
     Signing(#[source] BadSigningSecret),
+    /// Its client certificate or the key of that.
+    #[error("the client certificate cannot be used")]
+    Tls(#[source] BadIdentity),
     /// Its own header.
     #[error("the webhook's header cannot be sent")]
     Header(#[source] BadHeader),
@@ -47,23 +52,24 @@ impl BadTarget {
     pub const fn blocked(&self) -> Option<Blocked> {
         match self {
             Self::Url(why) => why.blocked(),
-            Self::Signing(_) | Self::Header(_) => None,
+            Self::Signing(_) | Self::Tls(_) | Self::Header(_) => None,
         }
     }
 
-    /// What an attempt that cannot be made meets. A URL is final; a key or a header, which no status
-    /// stands for, counts as given up on our side and is tried again: it can be mended.
+    /// What an attempt that cannot be made meets. A URL is final; a key, a certificate or a header,
+    /// which no status stands for, counts as given up on our side and is tried again: it can be mended.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let kind = match self {
             Self::Url(why) if why.is_blocked() => ErrorKind::BlockedAddress,
             Self::Url(_) => ErrorKind::BadUrl,
-            Self::Signing(_) | Self::Header(_) => ErrorKind::Cancelled,
+            Self::Signing(_) | Self::Tls(_) | Self::Header(_) => ErrorKind::Cancelled,
         };
         let message = match self {
             Self::Url(why) if why.is_blocked() => why.to_string(),
             Self::Url(why) => format!("The URL {why}"),
             Self::Signing(why) => format!("Nothing was sent: the signing secret {why}"),
+            Self::Tls(why) => format!("Nothing was sent: the webhook's {} {why}", why.path()),
             Self::Header(why) => format!("Nothing was sent: the webhook's own header {why}"),
         };
         Failure { kind, message }
@@ -74,11 +80,13 @@ impl Target {
     /// Prepares a webhook's requests.
     ///
     /// # Errors
-    /// [`BadTarget`] when its URL, its signing secret or its header cannot be used.
+    /// [`BadTarget`] when its URL, its signing secret, its client certificate or its header cannot be used.
     pub fn prepare(webhook: &Webhook, policy: &Policy, clients: &Clients) -> Result<Self, BadTarget> {
         let signing = webhook.signing.as_ref();
+        let endpoint = Endpoint::parse(&webhook.url, policy).map_err(BadTarget::Url)?;
+        let identity = Identity::for_endpoint(webhook.tls.as_ref(), &endpoint).map_err(BadTarget::Tls)?;
         Ok(Self {
-            endpoint: Endpoint::parse(&webhook.url, policy).map_err(BadTarget::Url)?,
+            endpoint,
             headers: headers::fixed(webhook).map_err(BadTarget::Header)?,
             keys: signing
                 .map(Keys::parse)
@@ -86,7 +94,7 @@ impl Target {
                 .map_err(BadTarget::Signing)?
                 .unwrap_or_default(),
             scrubber: Scrubber::new(webhook),
-            client: clients.client(),
+            client: clients.client(identity.as_ref()),
             timeout: webhook.timeout_ms.map(Duration::from_millis),
         })
     }
@@ -134,21 +142,25 @@ impl Target {
     }
 }
 
-/// What this crate can judge of a webhook's document: its URL and its signing secret.
+/// What this crate can judge of a webhook's document: its URL, its signing secret, its client certificate.
 #[must_use]
 pub fn webhook_faults(webhook: &Webhook, policy: &Policy) -> Vec<Fault> {
-    let url = Endpoint::parse(&webhook.url, policy).err();
+    let endpoint = Endpoint::parse(&webhook.url, policy);
     let signing = webhook.signing.as_ref();
     let secret = signing.and_then(|signing| SigningKey::parse(&signing.secret).err());
+    let url = endpoint.as_ref().err();
     let url = url.map(|why| Fault::new("url", why.to_string()));
     let secret = secret.map(|why| Fault::new("signing.secret", why.to_string()));
-    url.into_iter().chain(secret).collect()
+    let tls = webhook.tls.iter();
+    let tls = tls.flat_map(|tls| identity::faults(tls, endpoint.as_ref().ok()));
+    let tls = tls.map(|why| Fault::new(why.path(), why.to_string()));
+    url.into_iter().chain(secret).chain(tls).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use postrider_types::Secret;
-    use postrider_types::webhook::Signing;
+    use postrider_types::webhook::{ClientCertificate, Signing};
 
     use super::*;
     use crate::samples;
@@ -160,13 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn a_webhooks_faults_name_the_url_and_the_secret_but_not_its_text() {
+    fn a_webhooks_faults_name_the_url_and_the_secrets_but_not_their_text() {
         let policy = samples::policy();
         let good = signed("https://merchant.example/", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         assert_eq!(webhook_faults(&good, &policy), []);
-        let bad = webhook_faults(&signed("ftp://merchant.example/", "whsec_hunter2"), &policy);
+        let mut bad = signed("ftp://merchant.example/", "whsec_hunter2");
+        bad.tls = Some(ClientCertificate {
+            certificate: "hunter2".into(),
+            key: Secret::new("hunter2"),
+        });
+        let bad = webhook_faults(&bad, &policy);
         let paths: Vec<&str> = bad.iter().map(|fault| &*fault.path).collect();
-        assert_eq!(paths, ["url", "signing.secret"]);
+        assert_eq!(paths, ["url", "signing.secret", "tls.certificate", "tls.key"]);
         assert!(!format!("{bad:?}").contains("hunter2"));
     }
 

@@ -78,6 +78,7 @@ fn is_same_target(a: &Arc<Webhook>, b: &Arc<Webhook>) -> bool {
             && a.auth == b.auth
             && a.header == b.header
             && a.signing == b.signing
+            && a.tls == b.tls
             && a.timeout_ms == b.timeout_ms
     };
     Arc::ptr_eq(a, b) || same(a, b)
@@ -86,7 +87,7 @@ fn is_same_target(a: &Arc<Webhook>, b: &Arc<Webhook>) -> bool {
 #[cfg(test)]
 mod tests {
     use postrider_types::Secret;
-    use postrider_types::webhook::CustomHeader;
+    use postrider_types::webhook::{ClientCertificate, CustomHeader};
     use prometheus::Registry;
 
     use super::*;
@@ -119,7 +120,13 @@ mod tests {
             name: "x-api-key".into(),
             value: Secret::new("new"),
         });
-        assert!(!Arc::ptr_eq(&first, &targets.of(&Arc::new(webhook.clone()))));
+        let second = targets.of(&Arc::new(webhook.clone()));
+        assert!(!Arc::ptr_eq(&first, &second));
+        webhook.tls = Some(ClientCertificate {
+            certificate: "renewed".into(),
+            key: Secret::new("new"),
+        });
+        assert!(!Arc::ptr_eq(&second, &targets.of(&Arc::new(webhook.clone()))));
         assert_eq!(targets.young.len(), 1);
     }
 

@@ -5,15 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper_rustls::ConfigBuilderExt;
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 
 use crate::causes;
+use crate::identity::Identity;
 
 /// The protocols offered, the preferred one first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Sessions kept for one endpoint: as many as there may be tickets of one server.
+const SESSIONS: usize = 8;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +78,16 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSet
     Ok(Arc::new(config))
 }
 
+/// The same settings, with a client certificate for an endpoint that asks for one.
+///
+/// Sessions are kept apart: one that is resumed goes on as whoever opened it.
+pub(crate) fn showing(base: &ClientConfig, identity: &Identity) -> Arc<ClientConfig> {
+    let mut config = base.clone();
+    config.client_auth_cert_resolver = Arc::new(identity.resolver());
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Arc::new(config)
+}
+
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsSetupError> {
     let unreadable = |source| TlsSetupError::CaFile {
         path: path.to_owned(),
@@ -114,6 +129,8 @@ pub(crate) enum Refusal {
     NothingInCommon,
     #[error("The endpoint asks for a client certificate")]
     ClientCertificate,
+    #[error("The endpoint asks for a client certificate that it accepts")]
+    OtherClientCertificate,
     #[error("The endpoint does not speak TLS at this port")]
     NotTls,
     #[error("The endpoint broke off the TLS handshake")]
@@ -146,6 +163,14 @@ impl Refusal {
             | AlertDescription::InsufficientSecurity
             | AlertDescription::NoApplicationProtocol => Self::NothingInCommon,
             AlertDescription::CertificateRequired => Self::ClientCertificate,
+            // Said of what we showed, or that we showed nothing.
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied => Self::OtherClientCertificate,
             _ => Self::BrokenOff,
         }
     }

@@ -33,7 +33,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The faults of all fields, the webhooks' under `webhooks[i]`. URLs and signing keys are not judged here.
+    /// The faults of all fields, the webhooks' under `webhooks[i]`. URLs, signing keys and client certificates are not
+    /// judged here.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();

@@ -73,8 +73,8 @@ fn hint_of_error(kind: ErrorKind) -> Option<&'static str> {
         ),
         ErrorKind::BadUrl => Some("Correct the URL and save it again"),
         ErrorKind::Tls => Some(
-            "The endpoint's certificate is not trusted: check that it is valid for this host, not expired, and sent \
-             with its whole chain",
+            "Check that the endpoint's certificate is valid for this host, not expired, and sent with its whole chain; \
+             an endpoint that asks for a client certificate needs one in the webhook's tls",
         ),
         ErrorKind::Dns => Some("Check the host's name; it could not be found"),
         ErrorKind::ConnectRefused | ErrorKind::ConnectTimeout | ErrorKind::ConnectFailed => {

@@ -5,6 +5,7 @@
 
 mod errors;
 mod guard;
+mod identity;
 mod limits;
 mod names;
 mod pool;

@@ -32,7 +32,7 @@ async fn a_connection_whose_answer_was_no_success_is_not_used_again() {
 async fn two_clients_never_share_a_connection() {
     let server = Server::answering(ok("{}")).await;
     let caller = Caller::new();
-    let (first, second) = (caller.clients.client(), caller.clients.client());
+    let (first, second) = (caller.clients.client(None), caller.clients.client(None));
     let endpoint = caller.endpoint(&server.url());
     for _ in 0..5 {
         for client in [&first, &second] {

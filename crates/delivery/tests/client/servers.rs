@@ -147,7 +147,7 @@ impl Caller {
         let tls = client_config(config.ca_file.as_deref()).unwrap();
         let clients = Clients::new(Arc::clone(&policy), tls, limits, metrics).unwrap();
         Self {
-            client: clients.client(),
+            client: clients.client(None),
             clients,
             policy,
             registry,

@@ -25,23 +25,23 @@ use tokio_rustls::TlsAcceptor;
 use crate::servers::{Caller, PATIENCE, Server, ok, open, read_request};
 
 /// A certificate authority, and a file that holds it.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+pub(crate) struct Authority {
+    pub(crate) issuer: CertifiedIssuer<'static, KeyPair>,
     file: tempfile::NamedTempFile,
 }
 
-struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+pub(crate) struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
-fn leaf(host: &str) -> CertificateParams {
+pub(crate) fn leaf(host: &str) -> CertificateParams {
     CertificateParams::new(vec![host.to_owned()]).unwrap()
 }
 
 impl Authority {
     /// Each has a name of its own, so that a stranger's certificate is not taken for a forged one.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -53,7 +53,7 @@ impl Authority {
         Self { issuer, file }
     }
 
-    fn issue(&self, params: CertificateParams) -> Identity {
+    pub(crate) fn issue(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Identity {
@@ -63,7 +63,7 @@ impl Authority {
     }
 
     /// A caller that trusts this authority.
-    fn caller(&self) -> Caller {
+    pub(crate) fn caller(&self) -> Caller {
         let config = Config {
             ca_file: Some(self.file.path().to_owned()),
             ..open()
@@ -117,7 +117,7 @@ async fn http1(identity: Identity, versions: &[&'static rustls::SupportedProtoco
     .await
 }
 
-fn https(server: &Server) -> String {
+pub(crate) fn https(server: &Server) -> String {
     format!("https://{}/hooks", server.address)
 }
 
