@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postrider_types::secret::MASK;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
@@ -113,10 +114,7 @@ telemetry: {log: "info,postrider=debug", log_format: text}
     assert_eq!(config.consumer.sources[0].topic, "s");
     assert_eq!(config.consumer.start, postrider_consumer::config::Start::Latest);
     assert_eq!(config.consumer.max_event_bytes.0, 1024);
-    assert_eq!(
-        config.routing.webhooks[0].filter,
-        Some(serde_json::json!({"code": {"gte": 5}}))
-    );
+    assert_eq!(config.routing.webhooks[0].filter, Some(json!({"code": {"gte": 5}})));
     assert_eq!(config.delivery.retry.initial, Duration::from_millis(500));
     assert_eq!(config.delivery.retry.permanent_statuses, [404]);
     assert_eq!(config.topics.replication, Some(3));
@@ -306,9 +304,10 @@ routing:
   webhooks:
     - {id: a, url: 'http://169.254.169.254/latest', events: [order_error]}
     - {id: b, url: 'https://m.example', events: [order_error], signing: {secret: hunter2}}
+    - {id: c, url: 'http://m.example', events: [order_error], tls: {certificate: hunter2, key: hunter2}}
 ";
     let faults = Case::new(yaml).faults();
-    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert_eq!(faults.len(), 5, "{faults:?}");
     assert!(
         faults[0].starts_with("postrider.yaml:3: routing.webhooks[0].url: "),
         "{faults:?}"
@@ -317,7 +316,39 @@ routing:
         faults[1].starts_with("postrider.yaml:4: routing.webhooks[1].signing.secret: "),
         "{faults:?}"
     );
+    for (fault, path) in faults[2..]
+        .iter()
+        .zip(["tls: is for https:// only", "tls.certificate: ", "tls.key: "])
+    {
+        let expected = format!("postrider.yaml:5: routing.webhooks[2].{path}");
+        assert!(fault.starts_with(&expected), "{faults:?}");
+    }
     assert!(!faults.join("\n").contains("hunter2"), "{faults:?}");
+}
+
+#[test]
+fn a_client_certificate_and_its_key_come_from_files_and_the_key_is_not_shown() {
+    let made = rcgen::generate_simple_self_signed(["postrider.example".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let case = Case::new("");
+    let yaml = format!(
+        "routing: {{webhooks: [{{id: a, url: 'https://m.example', events: [order_error], \
+         tls: {{certificate: '${{file:{}}}', key: '${{file:{}}}'}}}}]}}\n",
+        case.file("client.pem", &certificate).display(),
+        case.file("client.key", &key).display()
+    );
+    fs::write(case.sources.file.as_ref().unwrap(), yaml).unwrap();
+    let config = case.load();
+    let tls = config.routing.webhooks[0].tls.as_ref().unwrap();
+    assert_eq!(
+        (tls.certificate.trim(), tls.key.expose().trim()),
+        (certificate.trim(), key.trim())
+    );
+    let shown = &config.shown()["routing"]["webhooks"][0]["tls"];
+    assert_eq!(
+        (&shown["certificate"], &shown["key"]),
+        (&json!(tls.certificate), &json!(MASK))
+    );
 }
 
 const SECRETS: &str = "
