@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::visible::visible;
 
 /// The order in which a webhook's fields are shown; others follow.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "id",
     "account_id",
     "status",
@@ -18,6 +18,7 @@ const ORDER: [&str; 12] = [
     "header",
     "retry",
     "signing",
+    "tls",
 ];
 
 /// Columns under their names; the last one is not padded.
@@ -64,7 +65,16 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<(String, String)>) {
             }
         }
         Value::Null => {}
+        Value::String(pem) if path == "tls.certificate" => rows.push((path.to_owned(), sections(pem))),
         value => rows.push((visible(path).into_owned(), plain(value))),
+    }
+}
+
+/// How much of a chain there is; who wants to read it asks for JSON.
+fn sections(pem: &str) -> String {
+    match pem.matches("-----BEGIN CERTIFICATE-----").count() {
+        1 => "1 certificate".to_owned(),
+        count => format!("{count} certificates"),
     }
 }
 
@@ -105,14 +115,17 @@ mod tests {
     #[test]
     fn fields_have_dotted_names_and_null_is_not_shown() {
         let webhook = json!({"version": 3, "url": "https://h", "id": "wh_1", "events": ["a", "b"], "timeout_ms": null,
-                             "auth": {"username": "u\u{1b}"}, "filter": {"a.b": [1]}});
+                             "auth": {"username": "u\u{1b}"}, "filter": {"a.b": [1]},
+                             "tls": {"key": "********", "certificate": "-----BEGIN CERTIFICATE-----\nMIIB\n"}});
         let lines = [
-            "id             wh_1",
-            "url            https://h",
-            "events         a, b",
-            "filter         {\"a.b\":[1]}",
-            "auth.username  u\\u{1b}",
-            "version        3",
+            "id               wh_1",
+            "url              https://h",
+            "events           a, b",
+            "filter           {\"a.b\":[1]}",
+            "auth.username    u\\u{1b}",
+            "tls.certificate  1 certificate",
+            "tls.key          ********",
+            "version          3",
         ];
         assert_eq!(fields(&webhook), lines.join("\n"));
     }

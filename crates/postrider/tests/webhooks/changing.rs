@@ -65,6 +65,9 @@ fn every_flag_is_a_field() {
         "--generate-signing",
     ]);
     arguments.extend(["--header", "X-Api-Key", "--header-value-file", "-"]);
+    let (_chain_dir, chain) = file("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    let (_key_dir, key) = file("hunter2\nk3y\n");
+    arguments.extend(["--tls-certificate", &chain, "--tls-key", &key]);
     arguments.extend(["--timeout-ms", "500", "--max-in-flight", "2", "--rate-limit", "9"]);
     let mut child = api
         .command(&arguments)
@@ -81,7 +84,9 @@ fn every_flag_is_a_field() {
         json!({"url": "https://m.example/h", "events": ["order_shipped", "order_error"], "account_id": "acme",
                "description": "d", "filter": {"code": {"gte": 5}}, "auth": {"username": "u", "password": "hunter2"},
                "header": {"name": "X-Api-Key", "value": "k3y"}, "retry": {"enabled": true, "max_retries": 3},
-               "signing": {"generate": true}, "timeout_ms": 500, "max_in_flight": 2, "rate_limit_per_second": 9})
+               "signing": {"generate": true},
+               "tls": {"certificate": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "key": "hunter2\nk3y"},
+               "timeout_ms": 500, "max_in_flight": 2, "rate_limit_per_second": 9})
     );
 }
 
@@ -126,7 +131,7 @@ fn a_webhook_can_be_added_from_a_file() {
 fn an_edit_is_a_merge_patch_of_what_was_named() {
     let api = Fake::always(ok(&json!({"id": "wh_1", "version": 4})));
     let mut arguments = vec!["webhooks", "edit", "wh_1", "--no-retry", "--description", ""];
-    arguments.extend(["--clear", "auth,filter", "--clear", "signing", "--if-match", "3"]);
+    arguments.extend(["--clear", "auth,filter", "--clear", "signing,tls", "--if-match", "3"]);
     assert_eq!(api.told(&arguments), "changed wh_1, now at version 4\n");
     let seen = api.only();
     assert_eq!(seen.line, "PATCH /api/v1/webhooks/wh_1");
@@ -134,7 +139,8 @@ fn an_edit_is_a_merge_patch_of_what_was_named() {
     assert_eq!(seen.header("if-match"), Some("\"3\""));
     assert_eq!(
         seen.body,
-        json!({"retry": {"enabled": false}, "description": "", "auth": null, "filter": null, "signing": null})
+        json!({"retry": {"enabled": false}, "description": "", "auth": null, "filter": null, "signing": null,
+               "tls": null})
     );
 }
 

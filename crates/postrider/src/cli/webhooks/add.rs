@@ -21,10 +21,13 @@ use crate::cli::text::plain;
     mut_arg("password_file", |arg| arg.requires("username")),
     mut_arg("header", |arg| arg.requires("header_value_file")),
     mut_arg("header_value_file", |arg| arg.requires("header")),
+    mut_arg("tls_certificate", |arg| arg.requires("tls_key")),
+    mut_arg("tls_key", |arg| arg.requires("tls_certificate")),
     after_help = "\
 Examples:
   postrider webhooks add --url https://merchant.example/hooks --events order_shipped,order_error --generate-signing
   postrider webhooks add --url … --events … --username me --password-file ~/.secret
+  postrider webhooks add --url … --events … --tls-certificate client.pem --tls-key client.key
   postrider webhooks add --file webhook.yaml"
 )]
 pub(crate) struct Add {

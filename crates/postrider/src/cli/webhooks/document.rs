@@ -10,8 +10,8 @@ use serde_json::Value;
 
 /// Bytes of a file that are read.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
-/// Bytes of a file that holds a secret.
-const MAX_SECRET: u64 = 64 * 1024;
+/// Bytes of a file that holds one field.
+const MAX_CONTENT: u64 = 64 * 1024;
 
 /// Reads a document; `-` is standard input.
 pub(super) fn read(file: &Path) -> anyhow::Result<Value> {
@@ -19,9 +19,9 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Value> {
     parse(&text).with_context(|| format!("{} cannot be read", name(file)))
 }
 
-/// Reads a secret; `-` is standard input. The line's end, which editors add, is no part of it.
-pub(super) fn secret(file: &Path) -> anyhow::Result<String> {
-    let text = text(file, MAX_SECRET)?;
+/// Reads one field's text, often a secret; `-` is standard input. The line's end, which editors add, is no part of it.
+pub(super) fn content(file: &Path) -> anyhow::Result<String> {
+    let text = text(file, MAX_CONTENT)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
@@ -112,20 +112,20 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_a_line_without_its_end() {
+    fn a_fields_content_is_without_its_last_lines_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
-        for (content, secret) in [
+        for (written, expected) in [
             ("a b\n", Some("a b")),
             (" a\r\n", Some(" a")),
             ("a\n\n", Some("a\n")),
             ("\n", None),
         ] {
-            std::fs::write(&path, content).unwrap();
-            assert_eq!(super::secret(&path).ok().as_deref(), secret, "{content:?}");
+            std::fs::write(&path, written).unwrap();
+            assert_eq!(content(&path).ok().as_deref(), expected, "{written:?}");
         }
         std::fs::write(&path, b"hunter2\xff").unwrap();
-        let error = format!("{:#?}", super::secret(&path).unwrap_err());
+        let error = format!("{:#?}", content(&path).unwrap_err());
         assert!(error.contains("is not UTF-8") && !error.contains("hunter2"), "{error}");
     }
 }

@@ -53,6 +53,7 @@ enum Field {
     Header,
     Filter,
     Signing,
+    Tls,
 }
 
 impl Field {
@@ -62,6 +63,7 @@ impl Field {
             Self::Header => "header",
             Self::Filter => "filter",
             Self::Signing => "signing",
+            Self::Tls => "tls",
         }
     }
 }

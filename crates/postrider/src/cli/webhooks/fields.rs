@@ -6,7 +6,7 @@ use clap::Args;
 use postrider_types::{AccountId, EventType};
 use serde_json::{Map, Value, json};
 
-use super::document::{is_stdin, secret};
+use super::document::{content, is_stdin};
 use crate::cli::Misused;
 
 /// What of a webhook is said by flags.
@@ -49,6 +49,12 @@ pub(super) struct Fields {
     /// Makes a signing secret and shows it once
     #[arg(long)]
     generate_signing: bool,
+    /// mTLS: a file with the certificate that its endpoint is shown, as PEM, and those that lead to its authority
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// mTLS: a file with the certificate's private key, as PEM without a passphrase; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// How long an answer may take, in milliseconds
     #[arg(long, value_name = "N")]
     timeout_ms: Option<u64>,
@@ -71,11 +77,12 @@ impl Fields {
     pub(super) fn document(self) -> anyhow::Result<Map<String, Value>> {
         self.check()?;
         let events = (!self.events.is_empty()).then(|| self.events.iter().map(|event| event.as_str()).collect());
-        let (auth, header) = (self.auth()?, self.header()?);
-        let fields: [(&str, Option<Value>); 11] = [
+        let (auth, header, tls) = (self.auth()?, self.header()?, self.tls()?);
+        let fields: [(&str, Option<Value>); 12] = [
             ("retry", self.retry()),
             ("auth", auth),
             ("header", header),
+            ("tls", tls),
             ("url", self.url.map(Value::from)),
             ("events", events),
             ("account_id", self.account.map(|account| account.as_str().into())),
@@ -90,22 +97,34 @@ impl Fields {
     }
 
     fn check(&self) -> Result<(), Misused> {
-        let both = [&self.password_file, &self.header_value_file];
-        if both.iter().all(|file| file.as_deref().is_some_and(is_stdin)) {
-            let told = "only one of --password-file and --header-value-file can be standard input";
-            return Err(Misused(told.to_owned()));
-        }
-        Ok(())
+        const TOLD: &str = "only one of --password-file, --header-value-file, --tls-certificate and --tls-key can be \
+                            standard input";
+        let files = [
+            &self.password_file,
+            &self.header_value_file,
+            &self.tls_certificate,
+            &self.tls_key,
+        ];
+        let from_stdin = files.into_iter().flatten().filter(|file| is_stdin(file));
+        (from_stdin.count() <= 1)
+            .then_some(())
+            .ok_or_else(|| Misused(TOLD.to_owned()))
     }
 
     fn auth(&self) -> anyhow::Result<Option<Value>> {
-        let password = self.password_file.as_deref().map(secret).transpose()?;
+        let password = self.password_file.as_deref().map(content).transpose()?;
         Ok(object([("username", self.username.clone()), ("password", password)]))
     }
 
     fn header(&self) -> anyhow::Result<Option<Value>> {
-        let value = self.header_value_file.as_deref().map(secret).transpose()?;
+        let value = self.header_value_file.as_deref().map(content).transpose()?;
         Ok(object([("name", self.header.clone()), ("value", value)]))
+    }
+
+    fn tls(&self) -> anyhow::Result<Option<Value>> {
+        let certificate = self.tls_certificate.as_deref().map(content).transpose()?;
+        let key = self.tls_key.as_deref().map(content).transpose()?;
+        Ok(object([("certificate", certificate), ("key", key)]))
     }
 
     fn retry(&self) -> Option<Value> {

@@ -20,7 +20,7 @@ const KEPT: [&str; 7] = [
     "first_connection",
 ];
 /// The fields that are never shown and cannot be compared.
-const SECRETS: [&str; 3] = ["auth.password", "header.value", "signing.secret"];
+const SECRETS: [&str; 4] = ["auth.password", "header.value", "signing.secret", "tls.key"];
 /// The fields whose values are shown.
 const HARMLESS: [&str; 12] = [
     "account_id",
@@ -36,6 +36,8 @@ const HARMLESS: [&str; 12] = [
     "max_in_flight",
     "rate_limit_per_second",
 ];
+/// No secret, but long.
+const CERTIFICATE: &str = "tls.certificate";
 /// Asks for a signing secret where there is none.
 const GENERATE: &str = "signing.generate";
 
@@ -76,6 +78,8 @@ pub(super) struct Change {
 pub(super) enum Kind {
     /// From one value to another; secrets within are masked.
     Becomes(Value, Value),
+    /// A certificate that is another one than before, or new.
+    NewCertificate,
     /// A secret where there was none.
     NewSecret,
     /// A secret that cannot be compared.
@@ -190,7 +194,7 @@ fn differing(prefix: &str, wanted: &Fields, found: &Value, changes: &mut Vec<Cha
 
 /// The fields whose own fields are compared one by one. A filter is one value.
 fn is_nested(path: &str) -> bool {
-    matches!(path, "auth" | "header" | "retry" | "signing")
+    matches!(path, "auth" | "header" | "retry" | "signing" | "tls")
 }
 
 /// What becomes of one field; `None` when it is what the file says. `around` is the object that holds it.
@@ -201,6 +205,9 @@ fn change(path: &str, old: &Value, new: &Value, around: &Value) -> Option<Kind> 
     if path == GENERATE {
         let is_wanted = *new == Value::Bool(true) && around["secret"].is_null();
         return is_wanted.then_some(Kind::Generated);
+    }
+    if path == CERTIFICATE && new.is_string() {
+        return (old != new).then_some(Kind::NewCertificate);
     }
     (!is_same(path, old, new)).then(|| Kind::Becomes(masked(path, old), masked(path, new)))
 }
@@ -259,7 +266,7 @@ fn leads_elsewhere(patch: &Fields, found: &Value) -> bool {
 
 /// The credentials that go with the old server.
 fn dropped(patch: &Fields, found: &Value) -> Vec<Change> {
-    let there = [("auth", "password"), ("header", "value")].into_iter();
+    let there = [("auth", "password"), ("header", "value"), ("tls", "key")].into_iter();
     let there = there.filter(|(name, _)| !found[name].is_null());
     let going = there.filter(|(name, secret)| match patch.get(*name) {
         Some(Value::Null) => false,

@@ -87,6 +87,7 @@ fn change_json(change: &Change) -> Value {
 const fn note(kind: &Kind) -> &'static str {
     match kind {
         Kind::Becomes(..) => "",
+        Kind::NewCertificate => "(certificate)",
         Kind::NewSecret => "(secret)",
         Kind::SentAgain => "(secret, sent again)",
         Kind::Generated => "(secret, will be made)",

@@ -105,6 +105,11 @@ fn a_secret_is_sent_and_never_shown() {
     let (patch, changes) = compare(json!({"header": {"name": "x-key", "value": "hunter2"}}));
     assert_eq!(patch, json!({"header": {"name": "x-key", "value": "hunter2"}}));
     assert_eq!(changes[1], change("header.value", Kind::NewSecret));
+    let tls = json!({"tls": {"certificate": "chain", "key": "hunter2"}});
+    let (patch, changes) = compare(tls.clone());
+    assert_eq!(patch, tls);
+    let told = [("tls.certificate", Kind::NewCertificate), ("tls.key", Kind::NewSecret)];
+    assert_eq!(changes, told.map(|(path, kind)| change(path, kind)));
 }
 
 #[test]
@@ -114,6 +119,8 @@ fn a_secret_in_the_wrong_place_is_not_shown_either() {
         json!({"auth": {"passwort": "hunter2"}}),
         json!({"auth": {"username": {"a": "hunter2"}}}),
         json!({"header": ["hunter2"]}),
+        json!({"tls": {"certificate": "hunter2", "key": MASK}}),
+        json!({"tls": {"certificate": ["hunter2"]}}),
         json!({"signing": {"secret": {"a": "hunter2"}, "previous": {"secret": "hunter2"}}}),
         json!({"password": "hunter2"}),
         json!({"url": "https://u:hunter2@m.example/"}),
