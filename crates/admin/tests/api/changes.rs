@@ -6,6 +6,7 @@ use crate::house::{House, OF_THE_FILE, path_of, webhook};
 use crate::wire::Ask;
 
 const MASK: &str = "********";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
 #[tokio::test]
 async fn an_added_webhook_is_answered_with_its_place_and_version_and_can_be_read() {
@@ -66,9 +67,11 @@ async fn secrets_are_masked_and_a_mask_that_is_sent_back_keeps_them() {
     let mut secretive = webhook("shop");
     secretive["auth"] = json!({ "username": "u", "password": "hunter2" });
     secretive["header"] = json!({ "name": "X-Api-Key", "value": "hunter3" });
+    secretive["tls"] = json!({ "certificate": CERTIFICATE, "key": "hunter4" });
     let added = house.post("/api/v1/webhooks", &secretive).await.expect(201);
     assert!(!added.body.contains("hunter"), "{}", added.body);
     assert_eq!(added.json()["auth"]["password"], MASK);
+    assert_eq!(added.json()["tls"], json!({ "certificate": CERTIFICATE, "key": MASK }));
     let path = added.header("location").to_owned();
     let kept = house.patch(&path, &added.json()).await.expect(200);
     assert!(!kept.body.contains("hunter"), "{}", kept.body);
@@ -79,6 +82,7 @@ async fn secrets_are_masked_and_a_mask_that_is_sent_back_keeps_them() {
         .find(|one| one.webhook.auth.is_some())
         .unwrap();
     assert_eq!(held.webhook.auth.as_ref().unwrap().password.expose(), "hunter2");
+    assert_eq!(held.webhook.tls.as_ref().unwrap().key.expose(), "hunter4");
     assert!(!house.get("/api/v1/webhooks").await.body.contains("hunter"));
 }
 
