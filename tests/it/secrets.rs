@@ -107,7 +107,7 @@ async fn ask(daemon: &Daemon, shown: &mut Vec<String>, question: (&str, &str), b
 }
 
 /// One life of a managed webhook; what of its answers is not to be shown again is returned.
-async fn manage(daemon: &Daemon, url: &str, shown: &mut Vec<String>) -> Result<String> {
+async fn manage(daemon: &Daemon, url: &str, shown: &mut Vec<String>) -> Result<Vec<String>> {
     let document = json!({
         "url": url,
         "events": ["tracking_update"],
@@ -130,9 +130,25 @@ async fn manage(daemon: &Daemon, url: &str, shown: &mut Vec<String>) -> Result<S
         .context("it is shown once")?
         .to_owned();
     ask(daemon, shown, ("POST", &format!("{path}/test")), None).await?;
+    let private_key = with_a_certificate(daemon, shown).await?;
     ask(daemon, shown, ("GET", "/webhooks"), None).await?;
     ask(daemon, shown, ("GET", &path), None).await?;
-    Ok(made.trim_start_matches("whsec_").to_owned())
+    Ok([vec![made.trim_start_matches("whsec_").to_owned()], private_key].concat())
+}
+
+/// A webhook that has a client certificate, at a port where nobody listens; returns the lines of its private key.
+async fn with_a_certificate(daemon: &Daemon, shown: &mut Vec<String>) -> Result<Vec<String>> {
+    let made = rcgen::generate_simple_self_signed(["postrider".to_owned()])?;
+    let key = made.signing_key.serialize_pem();
+    let document = json!({
+        "url": "https://127.0.0.1:1/",
+        "events": ["order_error"],
+        "tls": { "certificate": made.cert.pem(), "key": key },
+    });
+    let added = ask(daemon, shown, ("POST", "/webhooks"), Some(document)).await?;
+    ensure!(added["tls"]["key"] == "********", "{added}");
+    let whole = |line: &&str| line.len() == 64 && !line.starts_with('-');
+    Ok(key.lines().filter(whole).map(str::to_owned).collect())
 }
 
 fn everything_planted() -> Vec<String> {
@@ -176,8 +192,8 @@ async fn planted_secrets_are_nowhere_to_be_found() -> Result<()> {
         binary::run(&["check-config", "--config", &config]).await?
     ));
     let told = shown.len();
-    // A first connection, a Test, and two attempts for each of three webhooks.
-    let outcomes = scene.outcomes(8).await?;
+    // Two first connections, a Test, and two attempts for each of three webhooks.
+    let outcomes = scene.outcomes(9).await?;
     let echoed = outcomes.iter().filter_map(|outcome| outcome.response.as_ref());
     assert_eq!(
         echoed.filter(|response| response.body.contains("POST /hook")).count(),
@@ -205,7 +221,7 @@ async fn planted_secrets_are_nowhere_to_be_found() -> Result<()> {
     );
     shown.push(daemon.log().join("\n"));
 
-    let secrets = [everything_planted(), vec![made]].concat();
+    let secrets = [everything_planted(), made].concat();
     assert!(secrets.len() >= 20);
     for secret in &secrets {
         // Whoever may see a webhook sees its URL, so the answers before it are not searched for its query.
