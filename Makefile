@@ -5,7 +5,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 TARGET = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 KAFKA := tests/kafka/kafka.sh
+FUZZ := tests/fuzz
 DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 # Lets the tests end the daemon at named points. Never part of a release.
 FAILPOINTS := --features postrider/failpoints
 
@@ -48,6 +50,7 @@ check: build-tools check-format check-lint check-docs check-dependencies ## Form
 .PHONY: check-format
 check-format:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path $(FUZZ)/Cargo.toml --check
 
 .PHONY: check-lint
 check-lint:
@@ -67,6 +70,12 @@ check-dependencies: deny-tool
 		echo "advisories: NOT checked, the advisory database could not be fetched"; \
 	fi
 
+# ARGS names targets, as in `make fuzz FUZZ_SECONDS=600 ARGS=decoder`.
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: build-tools fuzz-tool ## Feed the parsers of foreign text with made-up input, FUZZ_SECONDS=60 each
+	@CARGO="$(CARGO)" $(FUZZ)/fuzz.sh $(FUZZ_SECONDS) $(ARGS)
+
 .PHONY: bench
 bench: build-tools ## Run the benchmarks
 	$(CARGO) bench --locked --package postrider-benches $(ARGS)
@@ -83,7 +92,7 @@ schemas: build-tools ## Check the JSON Schemas against their examples, the sampl
 .PHONY: clean
 clean: ## Stop Kafka, remove its data and everything built
 	$(KAFKA) wipe
-	rm -rf .kafka
+	rm -rf .kafka $(FUZZ)/target
 	$(CARGO) clean
 
 .PHONY: build-tools
@@ -103,3 +112,8 @@ python-tools:
 deny-tool:
 	@$(CARGO) deny --version 2>/dev/null | grep -qF "$(DENY_VERSION)" || \
 		$(CARGO) install --locked cargo-deny --version $(DENY_VERSION)
+
+.PHONY: fuzz-tool
+fuzz-tool:
+	@$(CARGO) fuzz --version 2>/dev/null | grep -qF "$(CARGO_FUZZ_VERSION)" || \
+		$(CARGO) install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION)

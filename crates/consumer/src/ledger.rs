@@ -9,6 +9,9 @@ mod bits;
 mod metadata;
 
 pub use bits::Bits;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use metadata::framed;
 pub use metadata::{BadMetadata, decode, encode};
 
 /// The most offsets a partition runs ahead of its watermark: the worst bitmap of so many still fits
