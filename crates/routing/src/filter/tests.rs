@@ -197,6 +197,14 @@ fn keys_are_shown_short_and_escaped() {
     assert!(path.starts_with("\\u{1b}[31mxxx") && path.ends_with("x…"), "{path}");
 }
 
+#[test]
+fn a_fraction_of_many_digits_stays_itself_when_the_filter_is_kept() {
+    let text = r#"{"weight":9.334600595549807}"#;
+    let filter: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(filter.to_string(), text);
+    assert!(holds(&json!({"weight": 9.334600595549807}), &filter));
+}
+
 fn nested(depth: usize) -> Value {
     (1..depth).fold(json!({"code": 6}), |inner, _| json!({"any": [inner]}))
 }
@@ -370,6 +378,12 @@ proptest! {
     fn there_is_a_miss_exactly_when_there_is_no_match(filter in valid(), payload in document()) {
         let filter = parsed(&filter);
         prop_assert_eq!(filter.first_miss(&payload).is_none(), filter.matches(&payload));
+    }
+
+    #[test]
+    fn a_filter_that_was_kept_is_the_same(filter in valid()) {
+        let kept: Value = serde_json::from_str(&filter.to_string()).unwrap();
+        prop_assert_eq!(parsed(&kept), parsed(&filter));
     }
 
     #[test]
