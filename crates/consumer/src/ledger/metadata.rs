@@ -156,7 +156,8 @@ pub fn decode(base: i64, metadata: &str) -> Result<Vec<i64>, BadMetadata> {
     if settled.last().map(|last| last + 1) != Some(span) {
         return Err(BadMetadata::Damaged("its span is not what it holds"));
     }
-    Ok(settled.into_iter().map(|at| base + at).collect())
+    let offsets: Option<Vec<i64>> = settled.into_iter().map(|at| base.checked_add(at)).collect();
+    offsets.ok_or(BadMetadata::Damaged("it goes beyond the last offset there is"))
 }
 
 fn from_bitmap(bytes: &[u8]) -> Option<Vec<i64>> {
