@@ -83,6 +83,10 @@ impl Endpoint {
     pub fn parse(raw: &str, policy: &Policy) -> Result<Self, BadUrl> {
         vet_raw(raw)?;
         let mut url = Url::parse(raw).map_err(|_| refused(raw))?;
+        // Escapes make the normal form the longer one.
+        if url.as_str().len() > MAX_LENGTH {
+            return Err(BadUrl::TooLong);
+        }
         drop_trailing_dot(&mut url)?;
         let port = url
             .port_or_known_default()

@@ -78,6 +78,15 @@ fn the_raw_text_is_judged_before_a_parser_repairs_it() {
 }
 
 #[test]
+fn a_url_that_is_too_long_in_its_normal_form_is_refused() {
+    let longest = format!("https://m.example/{}", "a".repeat(4_078));
+    assert_eq!(judged(&longest).as_deref(), Ok(&*longest));
+    let escaped = |count| judged(&format!("https://m.example/{}", "ü".repeat(count)));
+    assert_eq!(escaped(679).map(|normal| normal.len()), Ok(4_092));
+    assert_eq!(escaped(680), Err(BadUrl::TooLong));
+}
+
+#[test]
 fn hosts_and_ports_that_cannot_be_called_are_refused() {
     use BadUrl::{Host, Invalid, Port};
     let label = format!("https://{}.example/", "a".repeat(64));
