@@ -14,6 +14,8 @@ mod demo;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;

@@ -7,6 +7,7 @@ mod catalog;
 mod change;
 mod desk;
 mod door;
+mod explain;
 mod json;
 pub(crate) mod openapi;
 pub(crate) mod page;
@@ -28,6 +29,7 @@ use postrider_types::{EventType, Transmission, Trigger, Webhook};
 use postrider_webhooks::{Keyring, Manager};
 
 use crate::config::Access;
+use crate::explained::Explainer;
 pub(crate) use door::Gate;
 
 /// A Test or a first connection under way; the error says in words why it was not made.
@@ -51,6 +53,8 @@ pub struct Api {
     pub tester: Arc<dyn Tester>,
     /// Reads the keys again, to seal all secrets with the first of them.
     pub reseal: Reseal,
+    /// Finds out what is known of an order or a delivery.
+    pub explainer: Arc<dyn Explainer>,
 }
 
 impl fmt::Debug for Api {
@@ -97,6 +101,7 @@ fn reading() -> Routes {
         ("/api/v1/event-types", get(catalog::event_types)),
         ("/api/v1/statuses", get(catalog::statuses)),
         ("/api/v1/route", post(what_if::route)),
+        ("/api/v1/explain", get(explain::explain)),
     ]
 }
 

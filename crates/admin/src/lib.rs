@@ -15,10 +15,11 @@
 //! `/openapi.json` describes all of it, written from the code; `/docs` is the same as a page.
 //!
 //! Reading order: `config`, `health`, `server`, `routes`, `host`, `problem`, `stall`, `tokens`, `failures`, `api` and
-//! in it `door`, `desk`, `ask`, `json`, `answer`, `read`, `change`, `transmit`, `what_if`, `openapi`.
+//! in it `door`, `desk`, `ask`, `json`, `answer`, `read`, `change`, `transmit`, `what_if`, `explain`, `openapi`.
 
 pub mod api;
 pub mod config;
+pub mod explained;
 mod failures;
 pub mod health;
 mod host;

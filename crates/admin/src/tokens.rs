@@ -77,6 +77,11 @@ impl Caller {
         self.sees_all() || self.accounts.contains(account)
     }
 
+    /// The accounts it sees; empty means all.
+    pub(crate) fn accounts(&self) -> &[AccountId] {
+        &self.accounts
+    }
+
     pub(crate) fn sees_all(&self) -> bool {
         self.accounts.is_empty()
     }

@@ -27,7 +27,8 @@ pub struct Entry {
     pub value: Option<Bytes>,
 }
 
-struct Quiet;
+/// Follows a table's errors at the debug level only: a table is read again and again.
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

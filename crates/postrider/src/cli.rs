@@ -3,6 +3,8 @@
 mod check_config;
 mod completions;
 mod demo;
+mod explain;
+mod moment;
 pub(crate) mod output;
 mod receive;
 mod remote;
@@ -55,6 +57,7 @@ Try it:
   postrider run --config postrider.yaml             the daemon
   postrider route --config postrider.yaml --event event.json
                                                     which webhooks would get this event, and why not the others
+  postrider explain 24957298                        what became of an order, and what comes next
   postrider webhooks add --url https://merchant.example/hooks --events order_shipped
   postrider webhooks apply -f webhooks.yaml --dry-run
 
@@ -88,6 +91,8 @@ enum Command {
     Secrets(secrets::Secrets),
     /// Shows which webhooks of the file would get an event, and why the others would not
     Route(route::Route),
+    /// Tells everything known of one delivery or order: its records, the webhooks that want it, attempts, what comes next
+    Explain(explain::Explain),
     /// Prints a JSON Schema; without a name, the names
     Schema(schema::Schema),
     /// Runs a receiver for trying out: prints what comes, verifies signatures
@@ -119,6 +124,7 @@ fn dispatch(command: Command, variables: BTreeMap<String, String>) -> anyhow::Re
         Command::Webhooks(command) => command.run(&variables),
         Command::Secrets(command) => command.run(&variables),
         Command::Route(command) => command.run(variables),
+        Command::Explain(command) => command.run(&variables),
         Command::Schema(command) => command.run(),
         Command::Receive(command) => command.run(),
         Command::Completions(command) => command.run(),

@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod config;
 mod demo;
+mod explain;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod panics;

@@ -62,7 +62,7 @@ pub enum Trigger {
 }
 
 /// Why a delivery waits in a retry topic. Closed, so it can be a metric label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParkCause {
     /// An attempt failed and another is due.

@@ -6,7 +6,7 @@ pub(super) mod schemas;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{catalog, change, read, reseal, transmit, what_if};
+use super::{catalog, change, explain, read, reseal, transmit, what_if};
 use crate::routes;
 
 #[derive(OpenApi)]
@@ -19,7 +19,7 @@ use crate::routes;
     ),
     tags(
         (name = "webhooks", description = "Endpoints and what they get."),
-        (name = "routing", description = "What would become of an event."),
+        (name = "routing", description = "What would become of an event, and what became of one."),
         (name = "catalog", description = "What there is to choose from."),
         (name = "secrets", description = "The keys that seal secrets."),
         (name = "process", description = "How postrider is. These need no token."),
@@ -35,6 +35,7 @@ use crate::routes;
         change::disable,
         change::rotate_secret,
         what_if::route,
+        explain::explain,
         catalog::event_types,
         catalog::statuses,
         reseal::rotate,

@@ -31,7 +31,13 @@ fn routes(house: &House) -> Vec<(String, String, bool)> {
 
 /// A request that a route would take.
 fn ask(method: &str, template: &str, path: &str) -> Ask {
-    let ask = Ask::new(method, &template.replace("/api/v1/webhooks/{id}", path));
+    let query = if template.ends_with("/explain") {
+        "?subject=x"
+    } else {
+        ""
+    };
+    let path = template.replace("/api/v1/webhooks/{id}", path);
+    let ask = Ask::new(method, &format!("{path}{query}"));
     match (method, template) {
         ("POST", "/api/v1/webhooks") => ask.json(&webhook("shop")),
         ("POST", "/api/v1/route") => ask.json(&json!({ "event": "order_error", "payload": {} })),

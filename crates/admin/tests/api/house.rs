@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use postrider_admin::config::{Access, Token};
+use postrider_admin::explained::{Explained, Explainer, Explaining, Question, SearchedFor, Unexplained};
 use postrider_admin::{Api, ApiSlot, Config, Health, Server, Tester, Transmitted};
 use postrider_types::transmission::SentRequest;
 use postrider_types::{
@@ -42,6 +43,33 @@ impl Tester for FakeTester {
     }
 }
 
+/// Knows of nothing, or has no time; remembers what it was asked.
+#[derive(Debug, Default)]
+pub(crate) struct FakeExplainer {
+    pub(crate) refusal: Mutex<Option<Unexplained>>,
+    pub(crate) asked: Mutex<Vec<Question>>,
+}
+
+impl Explainer for FakeExplainer {
+    fn explain(&self, question: Question) -> Explaining<'_> {
+        let told = match self.refusal.lock().unwrap().clone() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Explained {
+                subject: question.subject.clone(),
+                searched: SearchedFor {
+                    from: question.from.unwrap_or_default(),
+                    records: 0,
+                    is_complete: true,
+                },
+                events: Vec::new(),
+                unreadable: Vec::new(),
+            }),
+        };
+        self.asked.lock().unwrap().push(question);
+        Box::pin(async move { told })
+    }
+}
+
 fn transmission(webhook: &Webhook) -> Transmission {
     Transmission {
         passed: false,
@@ -62,6 +90,7 @@ fn transmission(webhook: &Webhook) -> Transmission {
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) tester: Arc<FakeTester>,
+    pub(crate) explainer: Arc<FakeExplainer>,
     pub(crate) manager: Arc<Manager>,
     pub(crate) contract: Contract,
     slot: ApiSlot,
@@ -156,15 +185,18 @@ impl House {
         let address = server.address();
         tokio::spawn(server.run(CancellationToken::new()));
         let (tester, manager) = (Arc::<FakeTester>::default(), Arc::new(manager()));
+        let explainer = Arc::<FakeExplainer>::default();
         let api = Api {
             manager: Arc::clone(&manager),
             tester: Arc::<FakeTester>::clone(&tester),
             reseal: Arc::new(|| Ok(keyring(2))),
+            explainer: Arc::<FakeExplainer>::clone(&explainer),
         };
         let document = Ask::new("GET", "/openapi.json").send(address).await.expect(200).json();
         Self {
             address,
             tester,
+            explainer,
             manager,
             contract: Contract::new(document),
             slot,

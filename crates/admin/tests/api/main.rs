@@ -9,6 +9,7 @@ mod catalog;
 mod changes;
 mod contract;
 mod document;
+mod explanations;
 mod first_connections;
 mod house;
 mod lists;

@@ -17,13 +17,21 @@ use postrider_webhooks::{Directory, Manager, Rules, TopicJournal};
 use tracing::error;
 
 use crate::config::Config;
+use crate::explain::FromTopics;
 use crate::secrets::KeySource;
 
 /// No sample is larger.
 const LARGEST_SAMPLE: usize = 64 * 1024;
 
 /// The API over a directory and the journal it is written by.
-pub(super) fn api(config: &Config, clock: Clock, policy: Arc<Policy>, store: Store, tests: Tests) -> Api {
+pub(super) fn api(
+    config: &Config,
+    clock: Clock,
+    policy: Arc<Policy>,
+    store: Store,
+    tests: Tests,
+    explainer: FromTopics,
+) -> Api {
     let Store {
         directory,
         journal,
@@ -41,6 +49,7 @@ pub(super) fn api(config: &Config, clock: Clock, policy: Arc<Policy>, store: Sto
     Api {
         manager: Arc::new(Manager::new(directory, Arc::new(journal), rules)),
         tester: Arc::new(tests),
+        explainer: Arc::new(explainer),
         reseal: Arc::new(move || keys.read().map_err(|error| format!("{error:#}"))),
     }
 }

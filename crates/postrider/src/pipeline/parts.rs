@@ -1,6 +1,7 @@
 //! How the stages, and what stands beside them, are made of the configuration.
 
 use super::*;
+use crate::explain::FromTopics;
 
 impl Core {
     /// `None` when stopped before the place was had.
@@ -128,7 +129,8 @@ impl Core {
             journal,
             keys: api.keys,
         };
-        let made = manage::api(config, self.clock, policy, store, tests);
+        let explainer = FromTopics::new(config, self.connection.clone(), directory.table(), self.clock);
+        let made = manage::api(config, self.clock, policy, store, tests, explainer);
         api.slot.set(made);
         Ok(())
     }

@@ -8,7 +8,9 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+
+use crate::explained::Explained;
 
 const CONTRACT: &str = include_str!("../../../../../schemas/webhook.v1.json");
 /// What a webhook's id is.
@@ -30,6 +32,13 @@ pub(in crate::api) fn statuses() -> Object {
         "What a webhook's owner and postrider made of it.",
         WebhookStatus::ALL.map(WebhookStatus::as_str),
     )
+}
+
+/// The schema of a parameter that is a moment.
+pub(in crate::api) fn moment() -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+    text.format(Some(format)).build()
 }
 
 fn words<const N: usize>(description: &str, words: [&'static str; N]) -> Object {
@@ -64,6 +73,7 @@ fn answered() -> Map<String, Value> {
     generator.subschema_for::<FirstConnection>();
     generator.subschema_for::<Transmission>();
     generator.subschema_for::<Explanation>();
+    generator.subschema_for::<Explained>();
     let use_slashes_only = true;
     let mut all = generator.take_definitions(use_slashes_only);
     let webhook = &mut all["Webhook"];

@@ -1,0 +1,271 @@
+//! Looking through topics for the records of one thing: every partition, from a moment to the end it has now, within
+//! bounds on time, on records and on bytes. Joins no group and commits nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_types::{Header, Offset, Origin, Partition, Timestamp};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::connection::Connection;
+use crate::tail::Quiet;
+
+const CALL: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(100);
+
+/// How much is looked at and kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Records that are older are passed over, as far as the broker's index of times tells them apart.
+    pub from: Timestamp,
+    /// How long to look.
+    pub patience: Duration,
+    /// How many records to keep.
+    pub records: usize,
+    /// How many bytes of records to keep.
+    pub bytes: usize,
+}
+
+/// A record in the client's buffers.
+#[derive(Debug)]
+pub struct Glimpse<'a>(&'a BorrowedMessage<'a>);
+
+impl Glimpse<'_> {
+    /// Its topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.0.topic()
+    }
+
+    /// Its partition.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        Partition(self.0.partition())
+    }
+
+    /// Its offset.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        Offset(self.0.offset())
+    }
+
+    /// Its value; empty where there is none.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        self.0.payload().unwrap_or_default()
+    }
+
+    /// Its key; empty where there is none.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.0.key().unwrap_or_default()
+    }
+
+    /// The last value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let headers = self.0.headers()?;
+        let named = headers.iter().filter(|header| header.key == name);
+        named.filter_map(|header| header.value).last()
+    }
+}
+
+/// A record that was wanted.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where it stands.
+    pub origin: Origin,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its headers.
+    pub headers: Vec<Header>,
+    /// Its value.
+    pub value: Option<Bytes>,
+}
+
+/// What a search came to.
+#[derive(Debug, Default)]
+pub struct Searched {
+    /// What was found: each partition in its order.
+    pub found: Vec<Found>,
+    /// How many records were looked at.
+    pub looked_at: u64,
+    /// Whether everything was looked at: neither time nor room ran out, and no topic was missing.
+    pub is_complete: bool,
+    /// Topics that are not there.
+    pub missing: Vec<String>,
+}
+
+/// Looks through topics, one after another. Blocks; ends early when `stop` fires.
+///
+/// # Errors
+/// When the client cannot be made, or what a topic holds cannot be learnt in time.
+pub fn search(
+    connection: &Connection,
+    topics: &[String],
+    bounds: &Bounds,
+    stop: &CancellationToken,
+    mut wanted: impl FnMut(&Glimpse<'_>) -> bool,
+) -> KafkaResult<Searched> {
+    let mut search = Search {
+        consumer: connection.table().create_with_context(Quiet)?,
+        deadline: Instant::now() + bounds.patience,
+        room: bounds.bytes,
+        bounds,
+        stop,
+        searched: Searched {
+            is_complete: true,
+            ..Searched::default()
+        },
+    };
+    for topic in topics {
+        search.through(topic, &mut wanted)?;
+    }
+    Ok(search.searched)
+}
+
+struct Search<'a> {
+    consumer: BaseConsumer<Quiet>,
+    deadline: Instant,
+    /// Bytes that may still be kept.
+    room: usize,
+    bounds: &'a Bounds,
+    stop: &'a CancellationToken,
+    searched: Searched,
+}
+
+impl Search<'_> {
+    fn through(&mut self, topic: &str, wanted: &mut impl FnMut(&Glimpse<'_>) -> bool) -> KafkaResult<()> {
+        let name: Arc<str> = topic.into();
+        let places = self.places(topic)?;
+        if places.count() == 0 {
+            self.searched.missing.push(topic.to_owned());
+        }
+        self.consumer.assign(&places)?;
+        let mut ended = HashSet::new();
+        while ended.len() < places.count() {
+            if self.is_over() {
+                self.searched.is_complete = false;
+                break;
+            }
+            // The client lends its buffers, and what is kept is copied out of them.
+            let kept = match self.consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    self.searched.looked_at += 1;
+                    wanted(&Glimpse(&message)).then(|| found(&message, &name))
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    ended.insert(partition);
+                    None
+                }
+                Some(Err(error)) => {
+                    debug!(%error, "A search met an error; trying again");
+                    None
+                }
+                None => None,
+            };
+            kept.into_iter().for_each(|kept| self.keep(kept));
+        }
+        Ok(())
+    }
+
+    /// Where reading each partition of a topic begins.
+    fn places(&self, topic: &str) -> KafkaResult<TopicPartitionList> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), CALL)?;
+        let moment = KafkaOffset::Offset(self.bounds.from.as_millis().max(0));
+        let mut moments = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            moments.add_partition_offset(topic, partition.id(), moment)?;
+        }
+        if moments.count() == 0 {
+            return Ok(moments);
+        }
+        self.consumer.offsets_for_times(moments, CALL)
+    }
+
+    fn is_over(&self) -> bool {
+        let is_full = self.searched.found.len() >= self.bounds.records || self.room == 0;
+        is_full || self.stop.is_cancelled() || Instant::now() >= self.deadline
+    }
+
+    fn keep(&mut self, found: Found) {
+        let size = found.value.as_ref().map_or(0, Bytes::len);
+        self.room = self.room.saturating_sub(size.max(1));
+        self.searched.found.push(found);
+    }
+}
+
+fn found(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Found {
+    let header = |header: rdkafka::message::Header<'_, &[u8]>| Header {
+        name: header.key.into(),
+        value: header.value.map(Bytes::copy_from_slice),
+    };
+    let headers = message.headers().map(|headers| headers.iter().map(header).collect());
+    Found {
+        origin: Origin {
+            topic: Arc::clone(topic),
+            partition: Partition(message.partition()),
+            offset: Offset(message.offset()),
+            timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
+        },
+        key: message.key().map(Bytes::copy_from_slice),
+        headers: headers.unwrap_or_default(),
+        value: message.payload().map(Bytes::copy_from_slice),
+    }
+}
+
+/// The names of all topics.
+///
+/// # Errors
+/// When the client cannot be made, or the cluster does not answer in time.
+pub fn names(connection: &Connection) -> KafkaResult<Vec<String>> {
+    let consumer: BaseConsumer<Quiet> = connection.table().create_with_context(Quiet)?;
+    let metadata = consumer.fetch_metadata(None, CALL)?;
+    Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+}
+
+/// What a group has committed of a topic: each partition's offset and its metadata.
+///
+/// # Errors
+/// When the client cannot be made, or the group's offsets cannot be learnt in time.
+pub fn committed(connection: &Connection, group: &str, topic: &str) -> KafkaResult<Vec<Committed>> {
+    let mut config = connection.table();
+    config.set("group.id", group);
+    let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet)?;
+    let metadata = consumer.fetch_metadata(Some(topic), CALL)?;
+    let mut partitions = TopicPartitionList::new();
+    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+        partitions.add_partition(topic, partition.id());
+    }
+    let offsets = consumer.committed_offsets(partitions, CALL)?;
+    let committed = offsets.elements().into_iter().filter_map(|element| {
+        let KafkaOffset::Offset(offset) = element.offset() else {
+            return None;
+        };
+        Some(Committed {
+            partition: Partition(element.partition()),
+            offset: Offset(offset),
+            metadata: element.metadata().to_owned(),
+        })
+    });
+    Ok(committed.collect())
+}
+
+/// What a group has committed of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The partition.
+    pub partition: Partition,
+    /// The lowest unsettled offset.
+    pub offset: Offset,
+    /// Which offsets above it are settled, as the ledger writes it.
+    pub metadata: String,
+}
