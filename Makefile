@@ -55,6 +55,7 @@ check-format:
 .PHONY: check-lint
 check-lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path $(FUZZ)/Cargo.toml --target-dir "$(TARGET)" -- -D warnings
 
 .PHONY: check-docs
 check-docs:
