@@ -11,6 +11,9 @@
 #   kafka.sh topic NAME PARTITIONS [K=V …]   create a topic
 #   kafka.sh topic-set NAME K=V | topic-unset NAME K   change one setting of a topic | take it back
 #   kafka.sh topics [NAME] | groups | group NAME | offsets TOPIC
+#   kafka.sh acl ARGS…                   what `kafka-acls.sh ARGS…` does
+#   kafka.sh secured | authority         where the secured listeners are | the file with the authority that their
+#                                        certificates are of
 #   kafka.sh produce TOPIC | consume TOPIC   lines from standard input | records to standard output, committed ones only
 #   kafka.sh tool CLASS ARGS…            any tool of the jars
 #
@@ -20,6 +23,9 @@
 #   KAFKA_PORT      the first node's port, or auto (19092; the controllers listen 100 above)
 #   KAFKA_PROXIED   what stands between clients and a second listener, 200 above each node's port: the ports of
 #                   those proxies, one for each node, separated by commas; the second listener advertises them
+#   KAFKA_SECURED   who may come over a third listener, 300 above each node's port: NAME=PASSWORD, separated by
+#                   commas. It has TLS and asks for SCRAM-SHA-512; the cluster then has an authorizer, and those
+#                   users may do what ACLs say. The first listener stays open, and is the administrator's.
 #   KAFKA_HEAP      heap of one node               (512m)
 #   KAFKA_EXTRA     more broker settings, K=V separated by ; or by newlines
 #   KAFKA_VERSION   (4.3.1)
@@ -46,10 +52,11 @@ node_count() { recorded nodes 0; }
 broker_port() { echo $(($(recorded port "${KAFKA_PORT:-19092}") + $1 - 1)); }
 controller_port() { echo $(($(broker_port "$1") + 100)); }
 proxied_port() { echo $(($(broker_port "$1") + 200)); }
+secured_port() { echo $(($(broker_port "$1") + 300)); }
 
-bootstrap() {
+bootstrap() { # what gives a node's port
   local i list=
-  for ((i = 1; i <= $(node_count); i++)); do list+=",127.0.0.1:$(broker_port "$i")"; done
+  for ((i = 1; i <= $(node_count); i++)); do list+=",127.0.0.1:$("${1:-broker_port}" "$i")"; done
   [ -n "$list" ] || die "cluster '$KAFKA_CLUSTER' was never started"
   echo "${list#,}"
 }
@@ -114,22 +121,58 @@ install() {
   exec 9>&-
 }
 
+# An authority, and a certificate of it for loopback; in files as Kafka's PEM stores have them.
+certificates() {
+  local tls=$RUN/tls key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+  mkdir -p "$tls"
+  {
+    openssl req -x509 "${key[@]}" -days 30 -subj "/CN=kafka.sh authority" -keyout "$tls/authority.key" -out "$tls/authority.pem"
+    openssl req "${key[@]}" -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout "$tls/node.key" |
+      openssl x509 -req -CA "$tls/authority.pem" -CAkey "$tls/authority.key" -days 30 -copy_extensions copy -out "$tls/node.crt"
+  } 2>"$tls/openssl.log" || { cat "$tls/openssl.log" >&2; die "openssl could not make certificates"; }
+  cat "$tls/node.key" "$tls/node.crt" >"$tls/node.pem"
+}
+
+secured_config() {
+  cat <<PROPERTIES
+listener.name.secured.ssl.keystore.type=PEM
+listener.name.secured.ssl.keystore.location=$RUN/tls/node.pem
+listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secured.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=false
+super.users=User:ANONYMOUS
+PROPERTIES
+}
+
+# The users of the secured listener, as options of the format tool, one a line.
+scram_users() {
+  local user
+  tr ',' '\n' <<<"${KAFKA_SECURED:-}" | while IFS= read -r user; do
+    [ -z "$user" ] || printf '%s\n' --add-scram "SCRAM-SHA-512=[name=${user%%=*},password=${user#*=}]"
+  done
+}
+
 config() { # node, nodes
-  local i=$1 n=$2 k voters= isr=$(($2 < 3 ? 1 : 2)) proxied= advertised= proxies=()
+  local i=$1 n=$2 k voters= isr=$(($2 < 3 ? 1 : 2)) proxied= advertised= proxies=() secured=
   if [ -n "${KAFKA_PROXIED:-}" ]; then
     IFS=, read -ra proxies <<<"$KAFKA_PROXIED"
     proxied=,PROXIED://127.0.0.1:$(proxied_port "$i")
     advertised=,PROXIED://127.0.0.1:${proxies[i - 1]:?KAFKA_PROXIED names a port for each node}
+  fi
+  if [ -n "${KAFKA_SECURED:-}" ]; then
+    secured=,SECURED://127.0.0.1:$(secured_port "$i")
+    advertised+=$secured
   fi
   for ((k = 1; k <= n; k++)); do voters+=",$k@127.0.0.1:$(controller_port "$k")"; done
   cat <<PROPERTIES
 process.roles=broker,controller
 node.id=$i
 controller.quorum.voters=${voters#,}
-listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i"),CONTROLLER://127.0.0.1:$(controller_port "$i")$proxied
+listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i"),CONTROLLER://127.0.0.1:$(controller_port "$i")$proxied$secured
 advertised.listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i")$advertised
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT,SECURED:SASL_SSL
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$RUN/$i/data
 num.network.threads=2
@@ -152,6 +195,7 @@ log.cleaner.dedupe.buffer.size=8388608
 log.segment.bytes=268435456
 log.retention.hours=24
 PROPERTIES
+  if [ -n "$secured" ]; then secured_config; fi
   tr ';' '\n' <<<"${KAFKA_EXTRA:-}"
 }
 
@@ -198,7 +242,8 @@ port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 ports_are_free() { # first port, nodes
   local i
   for ((i = 0; i < $2; i++)); do
-    if port_is_taken $(($1 + i)) || port_is_taken $(($1 + 100 + i)) || port_is_taken $(($1 + 200 + i)); then
+    if port_is_taken $(($1 + i)) || port_is_taken $(($1 + 100 + i)) || port_is_taken $(($1 + 200 + i)) ||
+      port_is_taken $(($1 + 300 + i)); then
       return 1
     fi
   done
@@ -208,7 +253,7 @@ ports_are_free() { # first port, nodes
 choose_port() { # nodes
   local wanted=${KAFKA_PORT:-19092} tries=50
   if [ "$wanted" != auto ]; then
-    ports_are_free "$wanted" "$1" || die "port $wanted (or one after it, or 100 or 200 above) is in use: set KAFKA_PORT"
+    ports_are_free "$wanted" "$1" || die "port $wanted (or one after it, or 100, 200 or 300 above) is in use: set KAFKA_PORT"
     echo "$wanted"
     return
   fi
@@ -216,11 +261,11 @@ choose_port() { # nodes
     wanted=$((20000 + RANDOM % 9000))
     if ports_are_free "$wanted" "$1"; then echo "$wanted"; return; fi
   done
-  die "no free ports between 20000 and 29100"
+  die "no free ports between 20000 and 29300"
 }
 
 create() { # nodes; `tied` or nothing
-  local n=${1:-1} i pids=()
+  local n=${1:-1} i pids=() users=()
   [ "$n" = 1 ] || [ "$n" = 3 ] || die "a cluster has 1 or 3 nodes"
   command -v "$JAVA" >/dev/null || die "java is missing (Debian: apt-get install default-jre-headless)"
   if ! installed; then install; fi
@@ -231,10 +276,13 @@ create() { # nodes; `tied` or nothing
   mkdir -p "$RUN"
   echo "$port" >"$RUN/port"
   echo "$n" >"$RUN/nodes"
+  if [ -n "${KAFKA_SECURED:-}" ]; then certificates; fi
+  mapfile -t users < <(scram_users)
   for ((i = 1; i <= n; i++)); do
     mkdir -p "$RUN/$i"
     config "$i" "$n" >"$RUN/$i/server.properties"
-    java_tool kafka.tools.StorageTool format -t $CLUSTER_ID -c "$RUN/$i/server.properties" >"$RUN/$i/format.log" 2>&1 &
+    java_tool kafka.tools.StorageTool format -t $CLUSTER_ID -c "$RUN/$i/server.properties" \
+      ${users[@]+"${users[@]}"} >"$RUN/$i/format.log" 2>&1 &
     pids+=($!)
   done
   for i in "${pids[@]}"; do wait "$i" || { cat "$RUN"/*/format.log >&2; die "the storage could not be formatted"; }; done
@@ -338,6 +386,9 @@ topic-unset) topic_config "$1" --delete-config "$2" ;;
 topics)
   java_tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$(bootstrap)" --describe ${1:+--topic "$1"}
   ;;
+acl) java_tool org.apache.kafka.tools.AclCommand --bootstrap-server "$(bootstrap)" "$@" ;;
+secured) bootstrap secured_port ;;
+authority) echo "$RUN/tls/authority.pem" ;;
 groups) group_tool --list ;;
 group) group_tool --describe --group "$1" ;;
 offsets) java_tool org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$(bootstrap)" --topic "$1" ;;
