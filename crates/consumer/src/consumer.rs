@@ -197,6 +197,13 @@ impl Consumer {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 debug!(%error, "A subscribed topic does not exist; reading it once it does");
             }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => warn!(
+                "Kafka does not allow READ on a topic any more; `postrider topics acls` prints all that has to be allowed"
+            ),
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => warn!(
+                group = self.setup.client.get("group.id"),
+                "Kafka does not allow READ on the consumer group; `postrider topics acls` prints all that has to be allowed"
+            ),
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => return Err(ConsumerError::Fatal(error)),
             _ => debug!(%error, "Reading met an error; trying again"),
         }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use postrider_types::Fault;
 use postrider_types::secret::MASK;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -126,6 +129,7 @@ impl Config {
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults: Vec<Fault> = self.brokers.split(',').filter_map(broker_fault).collect();
+        faults.extend(self.properties.iter().filter_map(property_fault));
         for (name, instead) in OWNED {
             if self.properties.contains_key(name) {
                 faults.push(Fault::new(
@@ -135,6 +139,37 @@ impl Config {
             }
         }
         faults
+    }
+
+    /// Whether anybody on the way to the brokers can read along.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let protocol = self
+            .properties
+            .get("security.protocol")
+            .map(|protocol| protocol.0.to_ascii_lowercase());
+        let encrypted = protocol.is_some_and(|protocol| protocol.ends_with("ssl"));
+        !encrypted && !self.brokers.split(',').all(is_loopback)
+    }
+}
+
+fn is_loopback(broker: &str) -> bool {
+    let broker = broker.trim();
+    let address = broker.split_once("://").map_or(broker, |(_, address)| address);
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// What librdkafka has against a setting, in its own words unless those would show a secret.
+fn property_fault((name, value): (&String, &Property)) -> Option<Fault> {
+    match ClientConfig::new().set(name, &value.0).create_native_config() {
+        Err(KafkaError::ClientConfig(_, reason, ..)) if !is_secret_property(name) => Some(Fault::new(
+            format!("properties.{name}"),
+            format!("is not taken by librdkafka: {reason}"),
+        )),
+        Err(_) => Some(Fault::new(format!("properties.{name}"), "is not taken by librdkafka")),
+        Ok(_) => None,
     }
 }
 
@@ -287,6 +322,54 @@ mod tests {
         assert!(faults[0].starts_with("brokers: `0` is not a port"));
         assert!(faults[1].contains("ends in a dot"));
         assert!(faults[2].starts_with("properties.isolation.level: is postrider's own"));
+    }
+
+    #[test]
+    fn what_librdkafka_does_not_take_is_named_without_secrets() {
+        let config = config(
+            r#"{"properties":{"sasl.pasword":"hunter2","security.protocol":"tls","sasl.mechanism":"SCRAM-SHA-512"}}"#,
+        );
+        let faults = shown(&config.faults()).join("\n");
+        assert!(
+            faults.contains("properties.sasl.pasword: is not taken by librdkafka: No such"),
+            "{faults}"
+        );
+        assert!(
+            faults.contains("properties.security.protocol: is not taken by librdkafka: Invalid"),
+            "{faults}"
+        );
+        assert!(!faults.contains("hunter2") && !faults.contains("mechanism"), "{faults}");
+    }
+
+    #[test]
+    fn what_leaves_the_machine_unencrypted_is_open() {
+        for (brokers, protocol, open) in [
+            ("127.0.0.1:9092,localhost:9093,[::1]:9092", "plaintext", false),
+            ("PLAINTEXT://127.8.0.1:9092", "plaintext", false),
+            ("127.0.0.1:9092,kafka:9092", "plaintext", true),
+            ("10.0.0.1:9092", "SASL_PLAINTEXT", true),
+            ("10.0.0.1:9092", "SASL_SSL", false),
+            ("10.0.0.1:9092", "ssl", false),
+        ] {
+            let properties = [("security.protocol".to_owned(), Property(protocol.to_owned()))].into();
+            let brokers = brokers.to_owned();
+            assert_eq!(
+                Config {
+                    brokers: brokers.clone(),
+                    properties
+                }
+                .is_open(),
+                open,
+                "{brokers} {protocol}"
+            );
+        }
+        assert!(
+            Config {
+                brokers: "kafka:9092".to_owned(),
+                ..Config::default()
+            }
+            .is_open()
+        );
     }
 
     #[test]

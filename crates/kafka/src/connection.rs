@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -112,6 +113,12 @@ impl Connection {
         format!("{group}.{}", self.instance)
     }
 
+    /// The transactional id that writers of webhooks share in a group.
+    #[must_use]
+    pub fn webhooks_id(&self, group: &str) -> String {
+        format!("{group}.webhooks")
+    }
+
     /// Tuned settings give way to the configured properties, owned ones do not.
     fn tuned(&self, tuned: &[(&str, &str)], owned: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -144,12 +151,22 @@ impl Connection {
 
 /// Whether any broker can be reached, as librdkafka's callbacks tell it.
 #[derive(Debug, Clone, Default)]
-pub struct Reachability(Arc<AtomicBool>);
+pub struct Reachability(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    up: AtomicBool,
+    /// Why a broker that answered did not let us in.
+    refusal: Mutex<Option<String>>,
+}
 
 impl Reachability {
     /// Notes what a callback told.
     pub fn note(&self, up: bool) {
-        let was = self.0.swap(up, Ordering::Relaxed);
+        if up {
+            *self.0.refusal.lock() = None;
+        }
+        let was = self.0.up.swap(up, Ordering::Relaxed);
         match (was, up) {
             (false, true) => info!("Connected to Kafka"),
             (true, false) => warn!("No Kafka broker can be reached; trying again until one can"),
@@ -160,8 +177,41 @@ impl Reachability {
     /// Whether a broker could be reached lately.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.up.load(Ordering::Relaxed)
     }
+
+    /// Notes why a broker did not let us in; tells whether that is news.
+    pub fn refused(&self, reason: &str) -> bool {
+        let told = essence(reason);
+        let before = self.0.refusal.lock().replace(told.to_owned());
+        before.as_deref() != Some(told)
+    }
+
+    /// Why brokers that answer do not let us in, if that is the trouble.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.0.refusal.lock().clone()
+    }
+}
+
+/// Whether a broker answered and there will be no connection all the same: by TLS, by the credentials, or because
+/// one side speaks TLS and the other does not.
+#[must_use]
+pub fn is_refusal(error: &KafkaError, reason: &str) -> bool {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL) => {
+            true
+        }
+        Some(RDKafkaErrorCode::BrokerTransportFailure) => reason.contains("security.protocol"),
+        _ => false,
+    }
+}
+
+/// What librdkafka says, without the broker it says it of and how long that took: the same for each try.
+fn essence(reason: &str) -> &str {
+    let said = reason.split_once("://").and_then(|(_, rest)| rest.split_once(": "));
+    let said = said.map_or(reason, |(_, said)| said);
+    said.split(" (after ").next().unwrap_or(said)
 }
 
 /// Writes librdkafka's own log lines to ours, one level lower than it thinks: its errors are mostly
@@ -178,13 +228,20 @@ pub fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// Logs an error from librdkafka's callback, and notes when no broker is left.
 pub fn log_error(reachability: &Reachability, error: &KafkaError, reason: &str) {
+    if is_refusal(error, reason) {
+        if reachability.refused(reason) {
+            let reason = essence(reason);
+            warn!(
+                reason,
+                "Kafka does not let postrider in; check kafka.properties; trying again"
+            );
+        }
+        return;
+    }
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::AllBrokersDown) => reachability.note(false),
         Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {
             debug!(%error, reason, "A Kafka connection failed");
-        }
-        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => {
-            warn!(%error, reason, "Kafka refuses the connection; check kafka.properties");
         }
         _ => warn!(%error, reason, "Kafka reports an error"),
     }
@@ -212,6 +269,38 @@ mod tests {
         assert_eq!(tuned.get("session.timeout.ms"), Some("6000"));
         let owned = connection("isolation.level", "read_uncommitted").consumer("g");
         assert_eq!(owned.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn a_refusal_is_news_once_and_forgotten_when_a_broker_lets_us_in() {
+        let reachability = Reachability::default();
+        let reason = |node: &str, took: u32| {
+            format!(
+                "sasl_ssl://{node}: SASL authentication error: Authentication failed (after {took}ms in state AUTH_REQ)"
+            )
+        };
+        assert!(reachability.refused(&reason("k:9092/bootstrap", 310)));
+        assert!(!reachability.refused(&reason("k:9092/1", 4)));
+        let told = "SASL authentication error: Authentication failed";
+        assert_eq!(reachability.refusal().as_deref(), Some(told));
+        assert!(reachability.refused("no address in this one"));
+        reachability.note(true);
+        assert_eq!(reachability.refusal(), None);
+    }
+
+    #[test]
+    fn a_broker_that_is_away_is_no_refusal() {
+        let transport = KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
+        assert!(!is_refusal(
+            &transport,
+            "Connect to ipv4#127.0.0.1:1 failed: Connection refused"
+        ));
+        let wrong = "might be caused by incorrect security.protocol configuration";
+        assert!(is_refusal(&transport, wrong));
+        assert!(is_refusal(
+            &KafkaError::Global(RDKafkaErrorCode::SSL),
+            "certificate verify failed"
+        ));
     }
 
     #[test]

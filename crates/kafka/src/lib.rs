@@ -9,8 +9,9 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `search`, `journal`, `topics`.
+//! `tail`, `search`, `journal`, `topics`, `rights`, `access`.
 
+pub mod access;
 pub mod aside;
 pub mod batch;
 pub mod committer;
@@ -24,6 +25,7 @@ pub mod parked;
 pub mod pending;
 pub mod publisher;
 pub mod search;
+pub mod rights;
 pub mod tail;
 pub mod topics;
 

@@ -65,6 +65,17 @@ impl PublishError {
         }
     }
 
+    /// What Kafka, or its client, says it is.
+    #[must_use]
+    pub fn code(&self) -> Option<RDKafkaErrorCode> {
+        match self {
+            Self::Again(cause) | Self::Fenced(cause) | Self::Fatal(cause) | Self::Refused { source: cause, .. } => {
+                cause.rdkafka_error_code()
+            }
+            Self::Stuck => None,
+        }
+    }
+
     fn of(error: KafkaError) -> Self {
         let code = error.rdkafka_error_code();
         let fenced = matches!(

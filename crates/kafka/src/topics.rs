@@ -6,17 +6,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 
+use crate::connection::{Reachability, is_refusal, log_line};
 use crate::encode::Limits;
+use crate::rights::{Operation, Right, denial};
 
 use plan::Settings;
 pub use plan::{DEFAULT_MAX_RECORD, Layout, TopicPlan};
 
 const CALL: Duration = Duration::from_secs(10);
+/// More events than a client has when it could not connect.
+const EVENTS: usize = 100;
 
 /// Looking at the cluster, or making topics, failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +37,20 @@ pub enum TopicsError {
         #[source]
         source: KafkaError,
     },
+    /// The settings are no client's.
+    #[error("kafka.properties are refused by librdkafka")]
+    Client(#[source] KafkaError),
+    /// A broker answered, and did not let us in.
+    #[error("Kafka at {brokers} does not let postrider in: {reason}; check kafka.properties")]
+    Unwelcome {
+        /// `kafka.brokers`
+        brokers: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// Rights are missing.
+    #[error("{}", denial(.0))]
+    Denied(Vec<Right>),
     /// A broker refused.
     #[error("Kafka refuses to {what}")]
     Refused {
@@ -45,8 +66,12 @@ impl TopicsError {
     /// What happened and why, once: librdkafka's errors repeat themselves as their own cause.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let (Self::Unreachable { source, .. } | Self::Refused { source, .. }) = self;
-        format!("{self}: {source}")
+        match self {
+            Self::Unreachable { source, .. } | Self::Refused { source, .. } | Self::Client(source) => {
+                format!("{self}: {source}")
+            }
+            Self::Unwelcome { .. } | Self::Denied(_) => self.to_string(),
+        }
     }
 }
 
@@ -59,9 +84,32 @@ pub enum Made {
     Existed(String),
 }
 
+/// Keeps why a broker does not let us in.
+struct Told(Reachability);
+
+impl ClientContext for Told {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if is_refusal(&error, reason) {
+            self.0.refused(reason);
+        }
+    }
+}
+
+impl ProducerContext for Told {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
 /// Looks at a cluster, and makes topics in it.
 pub struct Topics {
     admin: AdminClient<DefaultClientContext>,
+    /// Asks for what is there: an admin client does not tell why it cannot connect.
+    scout: BaseProducer<Told>,
     brokers: String,
     patience: Duration,
 }
@@ -80,12 +128,10 @@ impl Topics {
     /// # Errors
     /// When librdkafka refuses the configuration.
     pub fn new(config: &ClientConfig, brokers: &str, patience: Duration) -> Result<Self, TopicsError> {
-        let refused = |source| TopicsError::Refused {
-            what: "take kafka.properties".to_owned(),
-            source,
-        };
+        let scout = config.create_with_context(Told(Reachability::default()));
         Ok(Self {
-            admin: config.create().map_err(refused)?,
+            admin: config.create().map_err(TopicsError::Client)?,
+            scout: scout.map_err(TopicsError::Client)?,
             brokers: brokers.to_owned(),
             patience,
         })
@@ -140,6 +186,9 @@ impl Topics {
         let answers = self.admin.create_topics([&topic], &options()).await.map_err(refused)?;
         match answers.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, code))) if is_denied(code) => {
+                Err(TopicsError::Denied(vec![Right::on_topic(Operation::Create, name)]))
+            }
             Some(Err((_, code))) => Err(refused(KafkaError::AdminOp(code))),
             _ => Ok(true),
         }
@@ -161,12 +210,24 @@ impl Topics {
     pub async fn check(&self, layout: &Layout) -> Result<Vec<String>, TopicsError> {
         let cluster = self.cluster()?;
         let partitions = partition_counts(&cluster);
-        let missing = |name: &String| !partitions.contains_key(name);
-        let sources = layout.sources.iter().filter(|name| missing(name));
+        let plans = layout.plans(self.source_max(layout, &cluster).await?);
+        let missing = |name: &&String| !partitions.contains_key(*name);
+        let absent = layout
+            .sources
+            .iter()
+            .chain(plans.iter().map(|plan| &plan.name))
+            .filter(missing);
+        let hidden = self.hidden(absent)?;
+        if !hidden.is_empty() {
+            let rights = hidden
+                .into_iter()
+                .map(|name| Right::on_topic(Operation::Describe, name));
+            return Err(TopicsError::Denied(rights.collect()));
+        }
+        let sources = layout.sources.iter().filter(missing);
         let mut differences: Vec<String> = sources
             .map(|name| format!("topic {name} does not exist; it is a source, for upstream to create"))
             .collect();
-        let plans = layout.plans(self.source_max(layout, &cluster).await?);
         let replication = replication(layout, &cluster);
         let present: Vec<&str> = plans
             .iter()
@@ -203,17 +264,20 @@ impl Topics {
         ];
         written.push(layout.webhooks.clone());
         written.extend(retry.iter().cloned());
-        let missing: Vec<String> = written
-            .iter()
-            .filter(|name| !partitions.contains_key(*name))
-            .cloned()
-            .collect();
-        let present: Vec<&str> = written
-            .iter()
+        let absent = |names: &[String]| -> Vec<String> {
+            let absent = names.iter().filter(|name| !partitions.contains_key(*name));
+            absent.cloned().collect()
+        };
+        let (mut missing, mut sources) = (absent(&written), absent(&layout.sources));
+        let hidden = self.hidden(missing.iter().chain(&sources))?;
+        missing.retain(|name| !hidden.contains(name));
+        sources.retain(|name| !hidden.contains(name));
+        let limited = [&names.topic, &names.dead_letters].into_iter().chain(&retry);
+        let limited: Vec<&str> = limited
             .filter(|name| partitions.contains_key(*name))
             .map(|name| &**name)
             .collect();
-        let configs = self.describe(&present).await?;
+        let (configs, closed) = self.describe_allowed(&limited).await?;
         let limit = |name: &str| configs.get(name).map_or(DEFAULT_MAX_RECORD, max_record);
         let limits = Limits {
             results: usize::try_from(limit(&layout.results.topic)).unwrap_or(usize::MAX),
@@ -224,29 +288,47 @@ impl Topics {
                 .min()
                 .map_or(usize::MAX, |min| usize::try_from(min).unwrap_or(usize::MAX)),
         };
-        let sources: Vec<String> = layout
-            .sources
-            .iter()
-            .filter(|name| !partitions.contains_key(*name))
-            .cloned()
-            .collect();
         Ok(Survey {
             limits,
             partitions,
             missing,
             missing_sources: sources,
+            hidden,
+            closed,
         })
     }
 
     fn cluster(&self) -> Result<Metadata, TopicsError> {
-        let unreachable = |source| TopicsError::Unreachable {
-            brokers: self.brokers.clone(),
-            source,
-        };
-        self.admin
-            .inner()
-            .fetch_metadata(None, self.patience)
-            .map_err(unreachable)
+        self.metadata(None)
+    }
+
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata, TopicsError> {
+        let asked = self.scout.client().fetch_metadata(topic, self.patience);
+        asked.map_err(|source| self.unconnected(source))
+    }
+
+    fn unconnected(&self, source: KafkaError) -> TopicsError {
+        for _ in 0..EVENTS {
+            self.scout.poll(Duration::ZERO);
+        }
+        let brokers = self.brokers.clone();
+        match self.scout.context().0.refusal() {
+            Some(reason) => TopicsError::Unwelcome { brokers, reason },
+            None => TopicsError::Unreachable { brokers, source },
+        }
+    }
+
+    /// The topics of these that are not to be seen, whether they are there or not.
+    fn hidden<'a>(&self, absent: impl Iterator<Item = &'a String>) -> Result<Vec<String>, TopicsError> {
+        let mut hidden = Vec::new();
+        for name in absent {
+            let metadata = self.metadata(Some(name))?;
+            let errors = metadata.topics().iter().filter_map(|topic| topic.error());
+            if errors.map(RDKafkaErrorCode::from).any(is_denied) {
+                hidden.push(name.clone());
+            }
+        }
+        Ok(hidden)
     }
 
     async fn source_max(&self, layout: &Layout, cluster: &Metadata) -> Result<u64, TopicsError> {
@@ -261,13 +343,22 @@ impl Topics {
         Ok(configs.values().map(max_record).max().unwrap_or(DEFAULT_MAX_RECORD))
     }
 
-    async fn describe(&self, names: &[&str]) -> Result<HashMap<String, BTreeMap<String, String>>, TopicsError> {
+    async fn describe(&self, names: &[&str]) -> Result<Described, TopicsError> {
+        let (described, closed) = self.describe_allowed(names).await?;
+        if closed.is_empty() {
+            return Ok(described);
+        }
+        Err(TopicsError::Denied(closed))
+    }
+
+    /// What may be seen, and the rights that are missing for the rest.
+    async fn describe_allowed(&self, names: &[&str]) -> Result<(Described, Vec<Right>), TopicsError> {
         let refused = |source| TopicsError::Refused {
             what: "describe topics".to_owned(),
             source,
         };
         if names.is_empty() {
-            return Ok(HashMap::new());
+            return Ok((HashMap::new(), Vec::new()));
         }
         let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let answers = self
@@ -275,13 +366,28 @@ impl Topics {
             .describe_configs(&resources, &options())
             .await
             .map_err(refused)?;
-        let mut described = HashMap::new();
+        let (mut described, mut closed) = (HashMap::new(), Vec::new());
         for (name, answer) in names.iter().zip(answers) {
-            let resource = answer.map_err(|code| refused(KafkaError::AdminOp(code)))?;
-            described.insert((*name).to_owned(), entries(resource));
+            match answer {
+                Ok(resource) => {
+                    described.insert((*name).to_owned(), entries(resource));
+                }
+                Err(code) if is_denied(code) => closed.push(Right::on_topic(Operation::DescribeConfigs, *name)),
+                Err(code) => return Err(refused(KafkaError::AdminOp(code))),
+            }
         }
-        Ok(described)
+        Ok((described, closed))
     }
+}
+
+/// The configuration of topics, by their names.
+type Described = HashMap<String, BTreeMap<String, String>>;
+
+fn is_denied(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed
+    )
 }
 
 /// What the daemon learned of the cluster before it began.
@@ -295,6 +401,10 @@ pub struct Survey {
     pub missing: Vec<String>,
     /// Source topics that do not exist.
     pub missing_sources: Vec<String>,
+    /// Topics that may not be seen.
+    pub hidden: Vec<String>,
+    /// Rights that are missing to see how topics are configured.
+    pub closed: Vec<Right>,
 }
 
 fn options() -> AdminOptions {

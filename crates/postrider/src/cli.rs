@@ -150,7 +150,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn code_of(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Misused>()) {
         USAGE
-    } else if error.chain().any(|cause| cause.is::<ConfigError>()) {
+    } else if error.chain().any(is_configuration) {
         CONFIG
     } else if error.chain().any(is_unreachable) {
         UNAVAILABLE
@@ -159,8 +159,15 @@ fn code_of(error: &anyhow::Error) -> u8 {
     }
 }
 
+fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(TopicsError::Client(_)))
+}
+
 fn is_unreachable(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let kafka = matches!(cause.downcast_ref(), Some(TopicsError::Unreachable { .. }));
+    let kafka = matches!(
+        cause.downcast_ref(),
+        Some(TopicsError::Unreachable { .. } | TopicsError::Unwelcome { .. })
+    );
     kafka || cause.downcast_ref().is_some_and(ApiError::is_unreachable)
 }
 

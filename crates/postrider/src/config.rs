@@ -16,8 +16,10 @@ pub(crate) mod sections;
 mod shape;
 mod validation;
 
+use postrider_consumer::config::Guarantee;
 use postrider_delivery::egress::Policy;
 use postrider_delivery::{Schedule, webhook_faults};
+use postrider_kafka::rights::Needs;
 use postrider_kafka::topics::Layout;
 use postrider_types::Fault;
 use schemars::JsonSchema;
@@ -99,6 +101,16 @@ impl Config {
                 .map(|source| source.topic.clone())
                 .collect(),
             delays: schedule.steps(),
+        }
+    }
+
+    /// What this configuration has to be allowed in Kafka.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs {
+            layout: self.layout(),
+            group: self.consumer.group_id.clone(),
+            transactions: self.consumer.guarantee == Guarantee::ExactlyOnce,
+            reads_results: self.admin.logs.path.is_some(),
         }
     }
 

@@ -117,6 +117,11 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
     let server = Server::bind(&config.admin, health.clone(), registry.clone(), slot.clone()).await?;
     let address = server.address();
     info!(%address, version = telemetry::VERSION, instance = config.instance_id, "Starting");
+    if config.kafka.is_open() {
+        warn!(
+            "Anybody on the way to Kafka can read along; set security.protocol among kafka.properties to SSL or SASL_SSL"
+        );
+    }
     let core = Core::new(config, registry, health.clone(), address, signals.stop.clone())?;
     let api = ApiParts { slot, keys };
     if let Some(started) = started {

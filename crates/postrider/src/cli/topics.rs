@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use postrider_kafka::Connection;
+use postrider_kafka::rights::commands;
 use postrider_kafka::topics::{Made, Topics as Cluster, TopicsError};
 
 use super::End;
@@ -20,6 +21,56 @@ pub(crate) enum Topics {
     /// Compares the cluster with what is needed; exit code 1 names each difference
     #[command(after_help = "Example: postrider topics check --config postrider.yaml")]
     Check(Check),
+    /// Prints the least ACLs that postrider needs, as commands of Kafka's own tool
+    #[command(after_help = "\
+Example: postrider topics acls --config postrider.yaml --principal User:postrider
+Whoever administers Kafka runs the lines, with --command-config FILE where the tool needs one. Nothing is asked of Kafka.")]
+    Acls(Acls),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Acls {
+    #[command(flatten)]
+    settings: Settings,
+    /// Who is to be allowed, as Kafka names it
+    #[arg(long, value_name = "TYPE:NAME", value_parser = principal)]
+    principal: String,
+    /// What it is to be allowed to do
+    #[arg(long = "for", value_enum, default_value_t = Purpose::Run)]
+    purpose: Purpose,
+}
+
+/// What rights are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Purpose {
+    /// `postrider run`
+    Run,
+    /// `postrider topics create`
+    Create,
+    /// `postrider topics check`
+    Check,
+}
+
+fn principal(text: &str) -> Result<String, String> {
+    let (kind, name) = text.split_once(':').unwrap_or_default();
+    let named = !kind.is_empty() && !name.is_empty() && !text.contains(char::is_control);
+    named
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write it as Kafka does, like User:postrider".to_owned())
+}
+
+impl Acls {
+    fn run(self, variables: BTreeMap<String, String>) -> anyhow::Result<End> {
+        let config = self.settings.load(variables)?;
+        let needs = config.needs();
+        let grants = match self.purpose {
+            Purpose::Run => needs.to_run(),
+            Purpose::Create => needs.to_create(),
+            Purpose::Check => needs.to_check(),
+        };
+        say(&commands(&grants, &self.principal, &config.kafka.brokers).join("\n"))?;
+        Ok(End::Done)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +109,7 @@ impl Topics {
                 }
                 report(&differences)
             }
+            Self::Acls(acls) => acls.run(variables),
         }
     }
 }

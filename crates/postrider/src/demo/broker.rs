@@ -77,6 +77,8 @@ impl Broker {
             partitions,
             missing: Vec::new(),
             missing_sources: Vec::new(),
+            hidden: Vec::new(),
+            closed: Vec::new(),
         }
     }
 

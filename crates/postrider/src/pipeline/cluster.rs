@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use postrider_kafka::Connection;
-use postrider_kafka::topics::{Layout, Survey, Topics, TopicsError};
+use postrider_kafka::rights::{Needs, Right, denial};
+use postrider_kafka::topics::{Survey, Topics, TopicsError};
+use postrider_kafka::{Connection, access};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -28,18 +29,21 @@ pub(crate) async fn await_ready(
     let mut wait = FIRST_WAIT;
     loop {
         let looked = tokio::select! {
-            looked = look(connection.clone(), config.layout()) => looked?,
+            looked = look(connection.clone(), config.needs()) => looked?,
             () = stop.cancelled() => return Ok(None),
         };
         let reason = match looked {
-            Ok(survey) if survey.missing.is_empty() => {
+            Ok((survey, denied)) if survey.missing.is_empty() && denied.is_empty() => {
                 warn_of_missing_sources(&survey);
                 return Ok(Some(survey));
             }
-            Ok(survey) => format!(
+            Ok((survey, _)) if !survey.missing.is_empty() => format!(
                 "topics are missing: {}; run `postrider topics create`",
                 survey.missing.join(", ")
             ),
+            Ok((_, denied)) => denial(&denied),
+            // Trying again with the same settings comes to the same.
+            Err(error @ TopicsError::Client(_)) => return Err(error.into()),
             Err(error) => error.sentence(),
         };
         warn!(reason, "Not ready to read; trying again");
@@ -53,11 +57,17 @@ pub(crate) async fn await_ready(
 }
 
 /// On a thread of its own, because asking for metadata blocks.
-async fn look(connection: Connection, layout: Layout) -> anyhow::Result<Result<Survey, TopicsError>> {
+async fn look(connection: Connection, needs: Needs) -> anyhow::Result<Result<(Survey, Vec<Right>), TopicsError>> {
     let runtime = tokio::runtime::Handle::current();
     let survey = move || {
         let topics = Topics::new(&connection.admin(), connection.brokers(), PATIENCE)?;
-        runtime.block_on(topics.survey(&layout))
+        let survey = runtime.block_on(topics.survey(&needs.layout))?;
+        let mut denied = survey.closed.clone();
+        denied.extend(survey.hidden.iter().flat_map(|topic| needs.on(topic)));
+        if survey.missing.is_empty() {
+            denied.extend(access::missing(&connection, &needs, &survey.partitions, &runtime));
+        }
+        Ok((survey, denied))
     };
     thread::run("survey", survey)?.await
 }

@@ -114,7 +114,7 @@ impl Core {
             reachability: self.reachability.clone(),
         };
         let mode = self.mode();
-        let shared = format!("{}.webhooks", config.consumer.group_id);
+        let shared = self.connection.webhooks_id(&config.consumer.group_id);
         let journal = Journal::new(
             self.connection
                 .producer((mode == Mode::Transactions).then_some(&*shared), largest),

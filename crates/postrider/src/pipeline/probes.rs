@@ -52,11 +52,7 @@ pub(crate) fn watch(
     tokio::spawn(async move {
         let mut ticks = heartbeat.ticks();
         while !stop.is_cancelled() {
-            show(
-                &conditions.kafka,
-                reachability.is_up(),
-                "no broker can be reached; trying again until one can",
-            );
+            show(&conditions.kafka, reachability.is_up(), &away(&reachability));
             show(
                 &conditions.group,
                 *joined.borrow(),
@@ -73,6 +69,13 @@ pub(crate) fn watch(
             tokio::time::sleep(LOOK).await;
         }
     })
+}
+
+fn away(reachability: &Reachability) -> String {
+    match reachability.refusal() {
+        Some(reason) => format!("Kafka does not let postrider in: {reason}; trying again until it does"),
+        None => "no broker can be reached; trying again until one can".to_owned(),
+    }
 }
 
 fn show(condition: &Condition, holds: bool, otherwise: &str) {
