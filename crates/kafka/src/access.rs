@@ -2,11 +2,12 @@
 //! change nothing. Only what Kafka refuses for lack of a right counts; what it does not answer is met later.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
@@ -16,81 +17,104 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::connection::{Connection, Reachability};
+use crate::connection::{Connection, Reachability, log_line};
 use crate::publisher::Publisher;
 use crate::rights::{Needs, Operation, Resource, Right};
+use crate::tail::Quiet;
 
 /// How long one question waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(20);
 /// A number of acknowledgements that does not exist: a broker that would take the record refuses it for that.
 const NO_SUCH_ACKS: &str = "2";
+/// The largest record of a producer that sends none.
+const SMALL: usize = 1_000_000;
 
-/// The rights that are missing, of what is needed on the topics that `exist`. Blocks.
+/// The rights that are missing, of what is needed on the topics that `exist`. Blocks, while everything is asked at
+/// once.
 #[must_use]
 pub fn missing(connection: &Connection, needs: &Needs, exist: &HashMap<String, i32>, runtime: &Handle) -> Vec<Right> {
-    let topics = |operation| needs.topics(operation, exist);
-    let asked = [
-        (Operation::Read, unreadable(connection, &topics(Operation::Read))),
-        (Operation::Write, unwritable(connection, &topics(Operation::Write))),
-        (
-            Operation::Delete,
-            runtime.block_on(undeletable(connection, &topics(Operation::Delete))),
-        ),
-    ];
-    let mut missing = Vec::new();
-    for (operation, answer) in asked {
-        let denied = answer.unwrap_or_else(|error| {
-            debug!(%error, %operation, "Whether Kafka allows an operation is not known");
-            Vec::new()
-        });
-        missing.extend(denied.into_iter().map(|topic| Right::on_topic(operation, topic)));
-    }
-    missing.extend(no_member(connection, needs, exist));
-    if missing.is_empty() && needs.transactions {
-        missing.extend(no_transactions(connection, needs));
-    }
-    missing
+    let on = |operation| (operation, needs.topics(operation, exist));
+    let (read, write, delete) = (on(Operation::Read), on(Operation::Write), on(Operation::Delete));
+    std::thread::scope(|scope| {
+        let asked = [
+            scope.spawn(|| rights(read.0, unreadable(connection, &read.1))),
+            scope.spawn(|| rights(write.0, unwritable(connection, &write.1))),
+            scope.spawn(|| rights(delete.0, runtime.block_on(undeletable(connection, &delete.1)))),
+            scope.spawn(|| no_member(connection, needs, read.1.first()).into_iter().collect()),
+            scope.spawn(|| no_writer(connection, needs).into_iter().collect()),
+        ];
+        asked.map(|answer| answer.join().unwrap_or_default()).concat()
+    })
+}
+
+fn rights(operation: Operation, denied: KafkaResult<Vec<String>>) -> Vec<Right> {
+    let denied = denied.unwrap_or_else(|error| {
+        debug!(%error, %operation, "Whether Kafka allows an operation is not known");
+        Vec::new()
+    });
+    denied
+        .into_iter()
+        .map(|topic| Right::on_topic(operation, topic))
+        .collect()
 }
 
 fn is_denied(error: &KafkaError, code: RDKafkaErrorCode) -> bool {
     error.rdkafka_error_code() == Some(code)
 }
 
-/// The topics of these that may not be read. Reading at the end of a partition takes no record.
+/// The topics of these that may not be read. Reading at the end of a partition takes no record. Each is read by a
+/// queue of its own: an answer does not name its topic.
 fn unreadable(connection: &Connection, topics: &[String]) -> KafkaResult<Vec<String>> {
     let mut config = connection.table();
     config.set("fetch.wait.max.ms", "1").set("fetch.queue.backoff.ms", "1");
-    let consumer: BaseConsumer = config.create()?;
-    let mut denied = Vec::new();
+    let consumer: Arc<BaseConsumer<Quiet>> = Arc::new(config.create_with_context(Quiet)?);
+    let mut ends = TopicPartitionList::new();
     for topic in topics {
-        let mut end = TopicPartitionList::new();
-        end.add_partition_offset(topic, 0, Offset::End)?;
-        consumer.assign(&end)?;
-        if is_refused(&consumer, RDKafkaErrorCode::TopicAuthorizationFailed) {
-            denied.push(topic.clone());
-        }
+        ends.add_partition_offset(topic, 0, Offset::End)?;
     }
-    Ok(denied)
+    consumer.assign(&ends)?;
+    let queues: Vec<_> = topics
+        .iter()
+        .filter_map(|topic| Some((topic, consumer.split_partition_queue(topic, 0)?)))
+        .collect();
+    let deadline = Instant::now() + PATIENCE;
+    let code = RDKafkaErrorCode::TopicAuthorizationFailed;
+    let denied = queues.iter().filter(|(_, queue)| {
+        let next = || {
+            // Serves the client; what comes of partitions comes by their queues.
+            let _ = consumer.poll(Duration::ZERO);
+            queue.poll(POLL).map(|read| read.map(drop))
+        };
+        is_refused(next, deadline, code)
+    });
+    Ok(denied.map(|(topic, _)| (*topic).clone()).collect())
 }
 
-/// Whether what a consumer says next is that it may not.
-fn is_refused(consumer: &BaseConsumer, code: RDKafkaErrorCode) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        match consumer.poll(POLL) {
-            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return false,
+/// Whether what a reader says next is that it may not.
+fn is_refused(next: impl Fn() -> Option<KafkaResult<()>>, deadline: Instant, code: RDKafkaErrorCode) -> bool {
+    loop {
+        match next() {
+            Some(Ok(()) | Err(KafkaError::PartitionEOF(_))) => return false,
             Some(Err(error)) if is_denied(&error, code) => return true,
+            _ if Instant::now() >= deadline => return false,
             Some(Err(_)) | None => {}
         }
     }
-    false
 }
 
 #[derive(Default)]
 struct Refusals(Mutex<BTreeSet<String>>);
 
-impl ClientContext for Refusals {}
+impl ClientContext for Refusals {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, reason, "A writer met an error");
+    }
+}
 
 impl ProducerContext for Refusals {
     type DeliveryOpaque = ();
@@ -129,7 +153,7 @@ async fn undeletable(connection: &Connection, topics: &[String]) -> KafkaResult<
     if topics.is_empty() {
         return Ok(Vec::new());
     }
-    let admin: AdminClient<DefaultClientContext> = connection.admin().create()?;
+    let admin: AdminClient<Quiet> = connection.admin().create_with_context(Quiet)?;
     let mut below = TopicPartitionList::new();
     for topic in topics {
         below.add_partition_offset(topic, 0, Offset::Offset(0))?;
@@ -148,44 +172,30 @@ async fn undeletable(connection: &Connection, topics: &[String]) -> KafkaResult<
 
 /// Whether the group may not be used, learnt by asking for a committed offset. Whoever may not find the group's
 /// coordinator gets no answer, but an event that tells why.
-fn no_member(connection: &Connection, needs: &Needs, exist: &HashMap<String, i32>) -> Option<Right> {
-    let topic = needs.topics(Operation::Read, exist).into_iter().next()?;
-    let mut config = connection.table();
-    config.set("group.id", &needs.group);
-    let consumer: BaseConsumer = config.create().ok()?;
+fn no_member(connection: &Connection, needs: &Needs, topic: Option<&String>) -> Option<Right> {
+    let config = connection.table();
+    let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).ok()?;
     let mut asked = TopicPartitionList::new();
-    asked.add_partition(&topic, 0);
+    asked.add_partition(topic?, 0);
     let code = RDKafkaErrorCode::GroupAuthorizationFailed;
     let error = consumer.committed_offsets(asked, PATIENCE).err()?;
-    let denied = is_denied(&error, code) || is_refused(&consumer, code);
+    let next = || consumer.poll(POLL).map(|read| read.map(drop));
+    let denied = is_denied(&error, code) || is_refused(next, Instant::now() + POLL, code);
     denied.then(|| Right {
         operation: Operation::Read,
         resource: Resource::Group(needs.group.clone()),
     })
 }
 
-/// The transactional ids that may not be used: this instance's, which it is about to take anyway, and the one that
-/// writers of webhooks share; whoever is writing then writes again.
-fn no_transactions(connection: &Connection, needs: &Needs) -> Vec<Right> {
-    let ids = [
-        connection.transactional_id(&needs.group),
-        connection.webhooks_id(&needs.group),
-    ];
-    let denied = ids.into_iter().filter(|id| may_not_use(connection, id));
-    denied
-        .map(|id| Right {
-            operation: Operation::Write,
-            resource: Resource::TransactionalId(id),
-        })
-        .collect()
-}
-
-fn may_not_use(connection: &Connection, id: &str) -> bool {
-    let config = connection.producer(Some(id), 1_000_000);
-    let reachability = Reachability::default();
-    let Ok(publisher) = Publisher::new(&config, HashMap::new(), reachability, None) else {
-        return false;
-    };
-    let refused = publisher.take_place().err().and_then(|error| error.code());
-    refused == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)
+/// Whether the transactional id that writers of webhooks share may not be used. Taking it puts out whoever is
+/// writing, who then writes again. This instance's own is the committer's to take.
+fn no_writer(connection: &Connection, needs: &Needs) -> Option<Right> {
+    if !needs.transactions {
+        return None;
+    }
+    let id = connection.webhooks_id(&needs.group);
+    let config = connection.producer(Some(&id), SMALL);
+    let publisher = Publisher::new(&config, HashMap::new(), Reachability::default(), None).ok()?;
+    let refused = publisher.take_place().err()?.code();
+    (refused == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)).then(|| Right::on_id(id))
 }

@@ -16,6 +16,7 @@ use fail::fail_point;
 use parking_lot::Mutex;
 use postrider_types::Settled;
 use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -29,6 +30,7 @@ use crate::metrics::{Metrics, TransactionResult};
 use crate::offsets::{OffsetCommit, OffsetKeeper, to_list};
 use crate::pending::OwnCounts;
 use crate::publisher::{PublishError, Publisher};
+use crate::rights::{Right, denial};
 
 /// The longest an interval is stretched when commits are slow.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -122,13 +124,14 @@ impl Committer {
     /// Blocks: for a thread of its own.
     ///
     /// # Errors
-    /// [`CommitterError`] when the client cannot be made, or when told to give up.
+    /// [`CommitterError`] when the client cannot be made, or when told to give up. Why it takes long is in `trouble`.
     pub fn open(
         settings: Settings,
         reachability: Reachability,
         metrics: Metrics,
         runtime: Handle,
         give_up: CancellationToken,
+        trouble: Trouble,
     ) -> Result<Self, CommitterError> {
         let publisher = connect(&settings, &reachability)?;
         let last_commit = Duration::ZERO;
@@ -142,7 +145,7 @@ impl Committer {
             sequence: 0,
             last_commit,
             own: OwnCounts::default(),
-            trouble: Trouble::default(),
+            trouble,
         };
         committer.take_place()?;
         Ok(committer)
@@ -162,30 +165,34 @@ impl Committer {
         self
     }
 
-    /// Tells why commits fail, while they do.
-    #[must_use]
-    pub fn trouble(&self) -> Trouble {
-        self.trouble.clone()
-    }
-
     fn take_place(&mut self) -> Result<(), CommitterError> {
         if self.settings.mode == Mode::AtLeastOnce {
             return Ok(());
         }
         let mut backoff = FIRST_BACKOFF;
         while let Err(error) = self.publisher.take_place() {
-            let why = error.sentence();
+            let why = self.placeless(&error);
             warn!(
                 error = why,
                 "Kafka does not give this instance its transactional place; trying again"
             );
+            self.trouble.note(Some(why));
             self.pause(&mut backoff)?;
             if !matches!(error, PublishError::Again(_)) {
                 self.replace_producer()?;
             }
         }
         info!("Ready to commit in transactions");
+        self.trouble.note(None);
         Ok(())
+    }
+
+    fn placeless(&self, error: &PublishError) -> String {
+        let id = self.settings.producer.get("transactional.id").unwrap_or_default();
+        if error.code() == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) {
+            return denial(&[Right::on_id(id.to_owned())]);
+        }
+        format!("the transactional id {id} is not to be had: {}", error.sentence())
     }
 
     /// Commits what comes until the input closes and everything is committed. Blocks.

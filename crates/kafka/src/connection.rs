@@ -16,15 +16,25 @@ use crate::config::Config;
 pub struct Connection {
     config: Config,
     instance: String,
+    group: String,
 }
 
 impl Connection {
     /// For the brokers of `config`, on behalf of `instance`.
     pub fn new(config: Config, instance: impl Into<String>) -> Self {
+        let instance = instance.into();
         Self {
             config,
-            instance: instance.into(),
+            group: instance.clone(),
+            instance,
         }
+    }
+
+    /// The same, for an instance that may use a group.
+    #[must_use]
+    pub fn in_group(mut self, group: &str) -> Self {
+        group.clone_into(&mut self.group);
+        self
     }
 
     /// The configured brokers, for messages.
@@ -70,12 +80,12 @@ impl Connection {
         self.tuned(&tuned, &owned)
     }
 
-    /// For reading a table: every partition, no group, told where the end is.
+    /// For reading a table: every partition, told where the end is. The group is never joined; the client wants one,
+    /// and looks for its coordinator, so it has to be one that this instance may use.
     #[must_use]
     pub fn table(&self) -> ClientConfig {
         let owned = [
-            // Required by the client, never joined.
-            ("group.id", &*self.instance),
+            ("group.id", &*self.group),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("isolation.level", "read_committed"),

@@ -3,7 +3,7 @@
 //! In Kafka READ, WRITE and DELETE each include DESCRIBE, and WRITE on a topic is enough for an idempotent producer,
 //! so neither is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use crate::topics::Layout;
@@ -108,6 +108,17 @@ impl Right {
     }
 }
 
+impl Right {
+    /// Publishing in transactions with an id.
+    #[must_use]
+    pub const fn on_id(id: String) -> Self {
+        Self {
+            operation: Operation::Write,
+            resource: Resource::TransactionalId(id),
+        }
+    }
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.operation, self.resource)
@@ -117,11 +128,31 @@ impl fmt::Display for Right {
 /// The sentence for rights that are missing.
 #[must_use]
 pub fn denial(rights: &[Right]) -> String {
-    let named: Vec<String> = rights.iter().map(ToString::to_string).collect();
     format!(
         "Kafka does not allow {}; `postrider topics acls` prints all that has to be allowed",
-        named.join(", ")
+        list(rights)
     )
+}
+
+/// Rights in words, those on the same resource together, and those resources that lack the same.
+pub(crate) fn list(rights: &[Right]) -> String {
+    let mut by_resource: BTreeMap<&Resource, BTreeSet<Operation>> = BTreeMap::new();
+    for right in rights {
+        by_resource.entry(&right.resource).or_default().insert(right.operation);
+    }
+    let mut by_operations: Vec<(BTreeSet<Operation>, Vec<String>)> = Vec::new();
+    for (resource, operations) in by_resource {
+        let resource = resource.to_string();
+        match by_operations.iter_mut().find(|(known, _)| *known == operations) {
+            Some((_, resources)) => resources.push(resource),
+            None => by_operations.push((operations, vec![resource])),
+        }
+    }
+    let said = by_operations.iter().map(|(operations, resources)| {
+        let operations: Vec<String> = operations.iter().map(ToString::to_string).collect();
+        format!("{} on {}", operations.join(", "), resources.join(", "))
+    });
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// Operations that are given together, and why they are needed.
@@ -453,14 +484,18 @@ mod tests {
         let operation = Operation::Read;
         let missing = [
             Right::on_topic(Operation::DescribeConfigs, "t"),
+            Right::on_topic(Operation::Write, "t"),
+            Right::on_topic(Operation::Write, "u"),
             Right {
                 operation,
                 resource: group,
             },
+            Right::on_topic(Operation::Write, "v"),
         ];
         assert_eq!(
             denial(&missing),
-            "Kafka does not allow DESCRIBE_CONFIGS on topic t, READ on consumer group g; \
+            "Kafka does not allow WRITE, DESCRIBE_CONFIGS on topic t; WRITE on topic u, topic v; \
+             READ on consumer group g; \
              `postrider topics acls` prints all that has to be allowed"
         );
     }

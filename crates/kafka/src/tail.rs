@@ -27,7 +27,8 @@ pub struct Entry {
     pub value: Option<Bytes>,
 }
 
-/// Follows a table's errors at the debug level only: a table is read again and again.
+/// Says nothing aloud: what fails is tried again, or met where it is asked for.
+#[derive(Debug)]
 pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
@@ -36,7 +37,7 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        debug!(%error, reason, "Reading a table met an error; trying again");
+        debug!(%error, reason, "A reader met an error; trying again");
     }
 }
 

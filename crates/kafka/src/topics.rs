@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerCon
 
 use crate::connection::{Reachability, is_refusal, log_line};
 use crate::encode::Limits;
-use crate::rights::{Operation, Right, denial};
+use crate::rights::{Operation, Right, list};
 
 use plan::Settings;
 pub use plan::{DEFAULT_MAX_RECORD, Layout, TopicPlan};
@@ -49,7 +49,10 @@ pub enum TopicsError {
         reason: String,
     },
     /// Rights are missing.
-    #[error("{}", denial(.0))]
+    #[error(
+        "Kafka does not allow {}; `postrider topics acls --for create` (or check) prints all that has to be allowed",
+        list(.0)
+    )]
     Denied(Vec<Right>),
     /// A broker refused.
     #[error("Kafka refuses to {what}")]

@@ -38,7 +38,7 @@ use postrider_delivery::egress::Policy;
 use postrider_delivery::trial::Trials;
 use postrider_kafka::aside::Aside;
 use postrider_kafka::batch::BatchLimits;
-use postrider_kafka::committer::Settings;
+use postrider_kafka::committer::{Settings, Trouble};
 use postrider_kafka::encode::{Encoder, Limits};
 use postrider_kafka::journal::Journal;
 use postrider_kafka::metrics::PendingGauges;
@@ -154,6 +154,8 @@ struct Core {
     /// Where health and metrics are served: nothing is ever sent there.
     admin: SocketAddr,
     reachability: Reachability,
+    /// Why commits fail, while they do.
+    trouble: Trouble,
     flush: Flush,
     successes: Successes,
     stop: CancellationToken,
@@ -200,12 +202,13 @@ impl Core {
         Ok(Self {
             admin,
             metrics: Metrics::register(&registry, config.telemetry.max_webhook_series)?,
-            connection: Connection::new(config.kafka.clone(), &config.instance_id),
+            connection: Connection::new(config.kafka.clone(), &config.instance_id).in_group(&config.consumer.group_id),
             config,
             registry,
             health,
             clock: Clock::system(),
             reachability: Reachability::default(),
+            trouble: Trouble::default(),
             flush: Flush::default(),
             successes: Successes::default(),
             stop,
@@ -244,7 +247,7 @@ impl Core {
         self.reachability.note(true);
         let retired = self.config.layout().retired(survey.partitions.keys());
         let limits = survey.limits;
-        let Some(committer) = self.open_committer(survey).await? else {
+        let Some(committer) = self.open_committer(survey, &conditions).await? else {
             return Ok(());
         };
         let Some(tables) = tables::read(&self.config, &self.connection, &directory, &self.stop).await? else {
@@ -265,7 +268,7 @@ impl Core {
             probes::watch(
                 conditions,
                 self.reachability.clone(),
-                committer.trouble(),
+                self.trouble.clone(),
                 is_joined,
                 setup.heartbeat.clone(),
                 self.stop.clone(),

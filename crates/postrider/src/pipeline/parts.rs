@@ -5,15 +5,19 @@ use crate::explain::FromTopics;
 
 impl Core {
     /// `None` when stopped before the place was had.
-    pub(super) async fn open_committer(&self, survey: Survey) -> anyhow::Result<Option<Committer>> {
+    pub(super) async fn open_committer(
+        &self,
+        survey: Survey,
+        conditions: &probes::Conditions,
+    ) -> anyhow::Result<Option<Committer>> {
         let settings = self.committer_settings(survey);
         let (reachability, metrics) = (self.reachability.clone(), self.metrics.kafka.clone());
-        let (runtime, stop) = (Handle::current(), self.stop.clone());
+        let (runtime, stop, trouble) = (Handle::current(), self.stop.clone(), self.trouble.clone());
         // Before its place is had nothing is at stake, so giving up there is stopping.
         let opened = thread::run("open-committer", move || {
-            Committer::open(settings, reachability, metrics, runtime, stop)
+            Committer::open(settings, reachability, metrics, runtime, stop, trouble)
         });
-        match opened?.await? {
+        match conditions.until_open(&self.trouble, opened?).await? {
             Ok(committer) => Ok(Some(committer.giving_up(self.give_up.clone()))),
             Err(CommitterError::GivenUp) => Ok(None),
             Err(error) => Err(error.into()),

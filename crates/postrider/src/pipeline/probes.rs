@@ -40,6 +40,22 @@ impl Conditions {
     }
 }
 
+impl Conditions {
+    /// Waits for what opens the committer, and tells meanwhile why that takes long.
+    pub(crate) async fn until_open<T>(&self, trouble: &Trouble, opening: impl Future<Output = T>) -> T {
+        tokio::pin!(opening);
+        loop {
+            tokio::select! {
+                opened = &mut opening => return opened,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if let Some(reason) = trouble.reason() {
+                self.commits.unmet(reason);
+            }
+        }
+    }
+}
+
 /// Keeps the conditions true to the pipeline until aborted.
 pub(crate) fn watch(
     conditions: Conditions,
