@@ -32,6 +32,8 @@ mod schemas;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod secured;
+#[cfg(test)]
 mod signals;
 #[cfg(test)]
 mod signatures;

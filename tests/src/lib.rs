@@ -39,6 +39,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod request;
 pub mod scene;
+pub mod secured;
 pub mod seed;
 pub mod topic;
 pub mod watch;

@@ -219,8 +219,10 @@ pub fn is_refusal(error: &KafkaError, reason: &str) -> bool {
 
 /// What librdkafka says, without the broker it says it of and how long that took: the same for each try.
 fn essence(reason: &str) -> &str {
-    let said = reason.split_once("://").and_then(|(_, rest)| rest.split_once(": "));
-    let said = said.map_or(reason, |(_, said)| said);
+    let mut said = reason;
+    while let Some((_, rest)) = said.split_once("://").and_then(|(_, rest)| rest.split_once(": ")) {
+        said = rest;
+    }
     said.split(" (after ").next().unwrap_or(said)
 }
 
@@ -294,6 +296,13 @@ mod tests {
         let told = "SASL authentication error: Authentication failed";
         assert_eq!(reachability.refusal().as_deref(), Some(told));
         assert!(reachability.refused("no address in this one"));
+        assert!(
+            reachability.refused("[thrd:ssl://k:1/bootstrap]: ssl://k:1/bootstrap: SSL handshake failed: Disconnected")
+        );
+        assert_eq!(
+            reachability.refusal().as_deref(),
+            Some("SSL handshake failed: Disconnected")
+        );
         reachability.note(true);
         assert_eq!(reachability.refusal(), None);
     }

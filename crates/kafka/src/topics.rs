@@ -29,7 +29,9 @@ const EVENTS: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
     /// No broker answered.
-    #[error("Kafka cannot be reached at {brokers}; check kafka.brokers and that a broker is running")]
+    #[error(
+        "Kafka cannot be reached at {brokers}; check kafka.brokers, security.protocol, and that a broker is running"
+    )]
     Unreachable {
         /// `kafka.brokers`
         brokers: String,
@@ -38,7 +40,7 @@ pub enum TopicsError {
         source: KafkaError,
     },
     /// The settings are no client's.
-    #[error("kafka.properties are refused by librdkafka")]
+    #[error("kafka.properties are refused by librdkafka; check the files that they name")]
     Client(#[source] KafkaError),
     /// A broker answered, and did not let us in.
     #[error("Kafka at {brokers} does not let postrider in: {reason}; check kafka.properties")]
@@ -92,6 +94,10 @@ struct Told(Reachability);
 
 impl ClientContext for Told {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // Which side speaks TLS, and which does not, is told in a line of the log alone.
+        if facility == "FAIL" && message.contains("SSL") {
+            self.0.refused(message);
+        }
         log_line(level, facility, message);
     }
 
