@@ -189,7 +189,7 @@ async fn each_right_that_is_missing_is_named_and_once_it_is_given_the_daemon_goe
     let path = scene.write_config()?;
     let mut daemon = Daemon::spawn(&path).await?;
     let said = daemon.says("Kafka does not allow").await?;
-    let group = format!("READ on consumer group {}", scene.group());
+    let group = format!("consumer group {}", scene.group());
     assert!(said.contains(&group), "all are named at once: {said}");
     secured.allow(&scene, USER, "run").await?;
     daemon.ready().await?;

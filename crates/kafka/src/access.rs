@@ -25,6 +25,8 @@ use crate::tail::Quiet;
 /// How long one question waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(20);
+/// How long a client is listened to after it got no answer, for why.
+const EVENTS: Duration = Duration::from_secs(1);
 /// A number of acknowledgements that does not exist: a broker that would take the record refuses it for that.
 const NO_SUCH_ACKS: &str = "2";
 /// The largest record of a producer that sends none.
@@ -41,7 +43,7 @@ pub fn missing(connection: &Connection, needs: &Needs, exist: &HashMap<String, i
             scope.spawn(|| rights(read.0, unreadable(connection, &read.1))),
             scope.spawn(|| rights(write.0, unwritable(connection, &write.1))),
             scope.spawn(|| rights(delete.0, runtime.block_on(undeletable(connection, &delete.1)))),
-            scope.spawn(|| no_member(connection, needs, read.1.first()).into_iter().collect()),
+            scope.spawn(|| no_member(connection, needs).into_iter().collect()),
             scope.spawn(|| no_writer(connection, needs).into_iter().collect()),
         ];
         asked.map(|answer| answer.join().unwrap_or_default()).concat()
@@ -172,15 +174,15 @@ async fn undeletable(connection: &Connection, topics: &[String]) -> KafkaResult<
 
 /// Whether the group may not be used, learnt by asking for a committed offset. Whoever may not find the group's
 /// coordinator gets no answer, but an event that tells why.
-fn no_member(connection: &Connection, needs: &Needs, topic: Option<&String>) -> Option<Right> {
+fn no_member(connection: &Connection, needs: &Needs) -> Option<Right> {
     let config = connection.table();
     let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).ok()?;
     let mut asked = TopicPartitionList::new();
-    asked.add_partition(topic?, 0);
+    asked.add_partition(needs.layout.sources.first()?, 0);
     let code = RDKafkaErrorCode::GroupAuthorizationFailed;
     let error = consumer.committed_offsets(asked, PATIENCE).err()?;
     let next = || consumer.poll(POLL).map(|read| read.map(drop));
-    let denied = is_denied(&error, code) || is_refused(next, Instant::now() + POLL, code);
+    let denied = is_denied(&error, code) || is_refused(next, Instant::now() + EVENTS, code);
     denied.then(|| Right {
         operation: Operation::Read,
         resource: Resource::Group(needs.group.clone()),

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 
+use postrider_kafka::config::is_secret_property;
 use postrider_types::Fault;
 use serde_json::Value;
 
@@ -58,6 +59,7 @@ pub(crate) fn read(sources: &Sources, shape: &Shape, faults: &mut Vec<PlacedFaul
         value,
         said: Said::Variables(names),
     };
+    faults.extend(sources.flags.iter().filter_map(exposed));
     let flags = Layer::from_flags(&sources.flags, shape);
     let mut layers: Vec<Layer> = file.into_iter().chain([variables, flags]).collect();
     for layer in &mut layers {
@@ -146,6 +148,20 @@ fn text_of(file: &FilePath) -> io::Result<String> {
         return Err(io::Error::other("it is larger than 16 MiB"));
     }
     Ok(text)
+}
+
+/// A secret of Kafka's among the flags: they are part of the command line, which is no secret.
+fn exposed((name, value): &(String, String)) -> Option<PlacedFault> {
+    let property = name.strip_prefix("kafka.properties.")?;
+    let refers = value.starts_with("${") && value.ends_with('}');
+    (is_secret_property(property) && !refers).then(|| PlacedFault {
+        origin: Origin::Flag,
+        fault: Fault::new(
+            name.clone(),
+            "is a secret, and everybody on this machine can read the command line; name ${file:/run/secrets/x} or \
+             ${env:NAME} instead",
+        ),
+    })
 }
 
 /// A flag's path; everything after `kafka.properties.` is one of librdkafka's names.

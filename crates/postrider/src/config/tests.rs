@@ -94,6 +94,21 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
 }
 
 #[test]
+fn kafkas_secrets_come_by_references_not_on_the_command_line() {
+    let by_reference = Case::new("")
+        .variable("PASSWORD", "hunter2")
+        .flag("kafka.properties.sasl.password", "${env:PASSWORD}");
+    assert_eq!(by_reference.load().kafka.properties["sasl.password"].0, "hunter2");
+    let faults = Case::new("").flag("kafka.properties.sasl.password", "hunter2").faults();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(
+        faults[0].contains("kafka.properties.sasl.password") && faults[0].contains("${file:"),
+        "{faults:?}"
+    );
+    assert!(!faults[0].contains("hunter2"), "{faults:?}");
+}
+
+#[test]
 fn every_section_can_be_set_from_the_file() {
     let yaml = r#"
 instance_id: pr-1
