@@ -137,8 +137,9 @@ async fn readiness(daemon: &Daemon) -> Result<String> {
     Ok(daemon.get("/readyz").await?.1)
 }
 
-/// The rights of the daemon, one operation at a time: as Kafka's tool is told of it, and as the daemon names it. The
-/// quick form takes away the first ones; `RIGHTS=all` all of them.
+/// The rights of the daemon, one operation at a time: as Kafka's tool is told of it, and as the daemon names it. A topic
+/// that is not to be seen any more is named with all that is needed on it. The quick form takes away the first ones;
+/// `RIGHTS=all` all of them.
 fn rights(scene: &Scene) -> Vec<(String, String)> {
     let topic = |short: &str| scene.topic(short).name().to_owned();
     let (retry, group) = (topic("retry."), scene.group());
@@ -169,8 +170,8 @@ fn rights(scene: &Scene) -> Vec<(String, String)> {
         on("Read", "READ", "shipments"),
         on("Read", "READ", "webhooks"),
         on_retry("Read", "READ"),
-        on("Write", "WRITE", "results"),
-        on("Write", "WRITE", "dead-letters"),
+        on("Write", "WRITE, DESCRIBE_CONFIGS", "results"),
+        on("Write", "WRITE, DESCRIBE_CONFIGS", "dead-letters"),
         on("Write", "WRITE", "webhooks"),
         on("Write", "WRITE", "pending"),
         on_retry("Write", "WRITE"),
