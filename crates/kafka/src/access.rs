@@ -135,6 +135,8 @@ impl ProducerContext for Refusals {
 fn unwritable(connection: &Connection, topics: &[String]) -> KafkaResult<Vec<String>> {
     let mut config = connection.admin();
     let patience = PATIENCE.as_millis().to_string();
+    // The other name of the same setting must not win.
+    config.remove("request.required.acks");
     config
         .set("acks", NO_SUCH_ACKS)
         .set("linger.ms", "0")
