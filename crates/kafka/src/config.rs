@@ -163,14 +163,14 @@ fn is_loopback(broker: &str) -> bool {
 
 /// What librdkafka has against a setting, in its own words unless those would show a secret.
 fn property_fault((name, value): (&String, &Property)) -> Option<Fault> {
-    match ClientConfig::new().set(name, &value.0).create_native_config() {
-        Err(KafkaError::ClientConfig(_, reason, ..)) if !is_secret_property(name) => Some(Fault::new(
-            format!("properties.{name}"),
-            format!("is not taken by librdkafka: {reason}"),
-        )),
-        Err(_) => Some(Fault::new(format!("properties.{name}"), "is not taken by librdkafka")),
-        Ok(_) => None,
-    }
+    let refused = ClientConfig::new().set(name, &value.0).create_native_config().err()?;
+    let reason = match refused {
+        KafkaError::ClientConfig(_, reason, ..) if !is_secret_property(name) || !reason.contains(&value.0) => {
+            format!("is not taken by librdkafka: {reason}")
+        }
+        _ => "is not taken by librdkafka".to_owned(),
+    };
+    Some(Fault::new(format!("properties.{name}"), reason))
 }
 
 fn broker_fault(broker: &str) -> Option<Fault> {

@@ -368,7 +368,7 @@ fn a_client_certificate_and_its_key_come_from_files_and_the_key_is_not_shown() {
 
 const SECRETS: &str = "
 kafka:
-  properties: {sasl.password: canary-1, ssl.key.password: canary-2, sasl.jaas.config: canary-3, sasl.username: shown-1}
+  properties: {sasl.password: canary-1, ssl.key.password: canary-2, ssl.keystore.password: canary-3, sasl.username: shown-1}
 routing:
   webhooks:
     - id: a
