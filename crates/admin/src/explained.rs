@@ -71,6 +71,8 @@ pub struct SearchedFor {
     pub records: u64,
     /// Whether all of it was: neither time nor room ran out, and no topic was missing.
     pub is_complete: bool,
+    /// Topics that are not there, or that Kafka does not allow postrider to read.
+    pub unread: Vec<String>,
 }
 
 /// One event, and what became of it.

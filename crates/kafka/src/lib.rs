@@ -24,8 +24,8 @@ pub mod offsets;
 pub mod parked;
 pub mod pending;
 pub mod publisher;
-pub mod search;
 pub mod rights;
+pub mod search;
 pub mod tail;
 pub mod topics;
 

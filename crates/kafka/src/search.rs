@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_types::{Header, Offset, Origin, Partition, Timestamp};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
@@ -100,7 +100,7 @@ pub struct Searched {
     pub looked_at: u64,
     /// Whether everything was looked at: neither time nor room ran out, and no topic was missing.
     pub is_complete: bool,
-    /// Topics that are not there.
+    /// Topics that are not there, or may not be read.
     pub missing: Vec<String>,
 }
 
@@ -148,6 +148,7 @@ impl Search<'_> {
         let places = self.places(topic)?;
         if places.count() == 0 {
             self.searched.missing.push(topic.to_owned());
+            self.searched.is_complete = false;
         }
         self.consumer.assign(&places)?;
         let mut ended = HashSet::new();
@@ -165,6 +166,11 @@ impl Search<'_> {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     ended.insert(partition);
                     None
+                }
+                Some(Err(error)) if is_forbidden(&error) => {
+                    self.searched.missing.push(topic.to_owned());
+                    self.searched.is_complete = false;
+                    break;
                 }
                 Some(Err(error)) => {
                     debug!(%error, "A search met an error; trying again");
@@ -201,6 +207,10 @@ impl Search<'_> {
         self.room = self.room.saturating_sub(size.max(1));
         self.searched.found.push(found);
     }
+}
+
+fn is_forbidden(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
 }
 
 fn found(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Found {

@@ -60,6 +60,7 @@ impl Explainer for FakeExplainer {
                     from: question.from.unwrap_or_default(),
                     records: 0,
                     is_complete: true,
+                    unread: Vec::new(),
                 },
                 events: Vec::new(),
                 unreadable: Vec::new(),

@@ -65,6 +65,14 @@ fn searched(searched: &Value) -> String {
     if searched["is_complete"] == true {
         return whole;
     }
+    let unread = items(&searched["unread"]);
+    if !unread.is_empty() {
+        let topics: Vec<String> = unread.iter().map(plain).collect();
+        return format!(
+            "{whole}, but not in {}: not there, or Kafka does not allow READ",
+            topics.join(", ")
+        );
+    }
     format!(
         "{whole}, but not at all of them: time or room ran out, or a topic is missing. A later --from leaves less to look at"
     )

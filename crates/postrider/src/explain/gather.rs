@@ -57,6 +57,8 @@ pub(super) struct Gathered {
     pub(super) looked_at: u64,
     /// Whether all were.
     pub(super) is_complete: bool,
+    /// Topics that could not be read.
+    pub(super) unread: Vec<String>,
 }
 
 /// A parked delivery, and where it stands.
@@ -124,6 +126,7 @@ impl Places {
             let searched = search(&self.connection, topics, &bounds, stop, |glimpse| wanted(glimpse))?;
             gathered.looked_at += searched.looked_at;
             gathered.is_complete &= searched.is_complete;
+            gathered.unread.extend(searched.missing);
             KafkaResult::Ok(searched.found)
         };
         let results = look(std::slice::from_ref(&self.results), &|record| {
@@ -171,6 +174,7 @@ impl Places {
             };
             let searched = search(&self.connection, std::slice::from_ref(topic), &bounds, stop, wanted)?;
             gathered.looked_at += searched.looked_at;
+            gathered.unread.extend(searched.missing);
             gathered.is_complete &= searched.is_complete || (place.is_some() && !searched.found.is_empty());
             for found in searched.found {
                 self.read(found, *default, subject, gathered);

@@ -39,6 +39,7 @@ pub(super) fn tell(
         from,
         records: gathered.looked_at,
         is_complete: gathered.is_complete,
+        unread: gathered.unread.clone(),
     };
     let unreadable = unreadable(question, subject, &gathered);
     let progress = gathered.progress;
