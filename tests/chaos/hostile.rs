@@ -71,13 +71,13 @@ impl Yard {
 
     /// Each second an event for each hostile one, in turn. Tells the most memory that was resident meanwhile.
     async fn hostility(&self, seconds: u64, daemon: &Daemon) -> Result<u64> {
-        let (topic, mut worst) = (self.scene.topic("tracking"), 0);
+        let (upstream, mut worst) = (self.scene.topic("tracking").upstream()?, 0);
         let mut ticks = interval(TICK);
         for _ in 0..seconds {
             for first in (0..HOSTILE).step_by(AT_A_TICK) {
                 ticks.tick().await;
                 let event = |number| Sent::value(sample("tracking_update")).header("account-id", account(number));
-                topic.produce((first..first + AT_A_TICK).map(event)).await?;
+                upstream.produce((first..first + AT_A_TICK).map(event)).await?;
                 worst = worst.max(daemon.memory()?);
             }
         }

@@ -54,4 +54,4 @@ pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver};
 pub use scene::Scene;
 pub use seed::Seed;
-pub use topic::{Received, Sent, Topic};
+pub use topic::{Received, Sent, Topic, Upstream};

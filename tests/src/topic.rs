@@ -1,6 +1,7 @@
 //! Topics of the real broker: records go in, and come out as a `read_committed` reader sees them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -208,23 +209,22 @@ impl Topic {
     /// # Errors
     /// When the broker does not take them in time.
     pub async fn produce(&self, records: impl IntoIterator<Item = Sent>) -> anyhow::Result<()> {
-        let (topic, records) = (self.clone(), records.into_iter().collect());
-        tokio::task::spawn_blocking(move || topic.produce_blocking(records)).await?
+        self.upstream()?.produce(records).await
     }
 
-    fn produce_blocking(&self, records: Vec<Sent>) -> anyhow::Result<()> {
+    /// A producer that stays, for who produces again and again.
+    ///
+    /// # Errors
+    /// When the client cannot be made.
+    pub fn upstream(&self) -> anyhow::Result<Upstream> {
         let mut config = self.client();
         config.set("enable.idempotence", "true").set("linger.ms", "2");
         // Records larger than the topic takes are the topic's to refuse, not this client's.
         config.set("message.max.bytes", "16777216");
-        let producer: ThreadedProducer<DefaultProducerContext> = config.create()?;
-        for record in &records {
-            let sent = producer.send(record.record(&self.name));
-            sent.map_err(|(error, _)| error)
-                .with_context(|| format!("producing to {}", self.name))?;
-        }
-        producer.flush(PATIENCE)?;
-        Ok(())
+        Ok(Upstream {
+            topic: self.name.clone(),
+            producer: Arc::new(config.create()?),
+        })
     }
 
     /// Everything that is in it now and committed, ordered by partition and offset.
@@ -358,6 +358,42 @@ pub(crate) fn partitions(consumer: &BaseConsumer, topic: &str) -> anyhow::Result
     let known = metadata.topics().first().context("the broker lists the topic")?;
     ensure!(known.error().is_none(), "topic {topic}: {:?}", known.error());
     Ok(known.partitions().iter().map(|partition| partition.id()).collect())
+}
+
+/// A producer to one topic.
+#[derive(Clone)]
+pub struct Upstream {
+    topic: String,
+    producer: Arc<ThreadedProducer<DefaultProducerContext>>,
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Upstream {
+    /// Appends records and waits until the broker has them.
+    ///
+    /// # Errors
+    /// When the broker does not take them in time.
+    pub async fn produce(&self, records: impl IntoIterator<Item = Sent>) -> anyhow::Result<()> {
+        let (upstream, records) = (self.clone(), records.into_iter().collect::<Vec<_>>());
+        tokio::task::spawn_blocking(move || upstream.append(&records)).await?
+    }
+
+    fn append(&self, records: &[Sent]) -> anyhow::Result<()> {
+        for record in records {
+            let sent = self.producer.send(record.record(&self.topic));
+            sent.map_err(|(error, _)| error)
+                .with_context(|| format!("producing to {}", self.topic))?;
+        }
+        self.producer.flush(PATIENCE)?;
+        Ok(())
+    }
 }
 
 fn at(topic: &str, partitions: &[i32], offset: Offset) -> anyhow::Result<TopicPartitionList> {
