@@ -9,7 +9,7 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `journal`, `topics`.
+//! `tail`, `feed`, `lookup`, `journal`, `topics`.
 
 pub mod aside;
 pub mod batch;
@@ -17,7 +17,9 @@ pub mod committer;
 pub mod config;
 pub mod connection;
 pub mod encode;
+pub mod feed;
 pub mod journal;
+pub mod lookup;
 pub mod metrics;
 pub mod offsets;
 pub mod parked;

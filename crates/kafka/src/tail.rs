@@ -27,7 +27,8 @@ pub struct Entry {
     pub value: Option<Bytes>,
 }
 
-struct Quiet;
+/// A client whose errors are worth a line only for whoever looks closely: it tries again by itself.
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -35,7 +36,7 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        debug!(%error, reason, "Reading a table met an error; trying again");
+        debug!(%error, reason, "Reading a topic met an error; trying again");
     }
 }
 
