@@ -10,6 +10,8 @@ const TIE_BITS: u32 = 22;
 const LAST_MILLI: i64 = (1 << MILLIS_BITS) - 1;
 const OFFSET_BITS: u32 = 16;
 const PARTITION_BITS: u32 = TIE_BITS - OFFSET_BITS;
+/// Milliseconds of an hour.
+pub(crate) const HOUR: i64 = 3_600_000;
 /// Milliseconds of one bucket of terms: about 70 minutes.
 const BUCKET_BITS: u32 = 22;
 
@@ -42,6 +44,16 @@ impl Key {
     /// The next one, for a place that is taken.
     pub(crate) const fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// The hour of its date, counted from the epoch.
+    pub(crate) fn hour(self) -> i64 {
+        self.date().as_millis().div_euclid(HOUR)
+    }
+
+    /// The lowest of an hour.
+    pub(crate) fn of_hour(hour: i64) -> Self {
+        Self::at(Timestamp::from_millis(hour.saturating_mul(HOUR)))
     }
 
     /// The bucket in which its terms are.

@@ -19,18 +19,24 @@
 mod cursor;
 mod entry;
 mod filter;
+mod follower;
 mod histogram;
 mod key;
+mod metrics;
 mod progress;
+mod prune;
 mod query;
 mod reader;
 mod schema;
 pub mod stats;
 mod terms;
+mod writer;
 
 pub use cursor::{BadCursor, Cursor, Mark};
 pub use entry::Entry;
 pub use filter::{BadRetry, Filter, Retry};
+pub use follower::{Follower, Settings, index};
+pub use metrics::Metrics;
 pub use progress::Indexed;
 pub use reader::{Added, LARGEST_PAGE, Page, ReadError, Reader, TIME_LIMIT};
 pub use stats::Stats;

@@ -285,7 +285,7 @@ pub(crate) fn facet_conditions(filter: &Filter) -> (String, Vec<Value>) {
 }
 
 /// The keys of what is asked for, newest first.
-struct Keys<'a, 'c> {
+pub(crate) struct Keys<'a, 'c> {
     session: &'a Session<'c>,
     way: Way,
 }
@@ -300,7 +300,7 @@ enum Way {
 }
 
 impl<'a, 'c> Keys<'a, 'c> {
-    fn new(session: &'a Session<'c>, filter: &Filter, keys: Range<Key>) -> Result<Self, Failed> {
+    pub(crate) fn new(session: &'a Session<'c>, filter: &Filter, keys: Range<Key>) -> Result<Self, Failed> {
         let facets = Facets::select(session, filter)?;
         let terms = filter.terms();
         let way = match facets {
@@ -315,7 +315,7 @@ impl<'a, 'c> Keys<'a, 'c> {
         Ok(Self { session, way })
     }
 
-    fn next(&mut self) -> Result<Option<Key>, Failed> {
+    pub(crate) fn next(&mut self) -> Result<Option<Key>, Failed> {
         self.session.check()?;
         match &mut self.way {
             Way::ByTerm(keys) => keys.next(self.session),

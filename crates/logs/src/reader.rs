@@ -77,13 +77,21 @@ pub(crate) struct Shared {
     places: Arc<Semaphore>,
     /// Counts how often the file was made anew: connections to an earlier one are of no use.
     generation: AtomicU64,
+    /// Whether a reader found the file broken.
+    damaged: AtomicBool,
     pub(crate) progress: Progress,
 }
 
 impl Shared {
+    /// Whether a reader found the file broken.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
     /// From now on the file is another one.
     pub(crate) fn renew(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
+        self.damaged.store(false, Ordering::Relaxed);
         self.idle.lock().clear();
     }
 }
@@ -95,6 +103,7 @@ impl Reader {
             idle: Mutex::new(Vec::new()),
             places: Arc::new(Semaphore::new(CONNECTIONS)),
             generation: AtomicU64::new(0),
+            damaged: AtomicBool::new(false),
             progress: Progress::default(),
         }))
     }
@@ -197,6 +206,9 @@ impl Reader {
             Err(Failed::StaleMark) => Err(ReadError::StaleMark),
             Err(Failed::GivenUp) => Err(ReadError::TooSlow),
             Err(Failed::Sqlite(error)) => {
+                if schema::is_damage(&error) {
+                    self.0.damaged.store(true, Ordering::Relaxed);
+                }
                 warn!(%error, "The index of the logs could not be read");
                 Err(ReadError::Unavailable(error.to_string()))
             }

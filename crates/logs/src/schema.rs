@@ -16,9 +16,9 @@ const CHECKPOINT_PAGES: u32 = 16_384;
 
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-    -- Up to where each partition is indexed, and by which record that can be told again.
+    -- Up to where each partition is indexed, and when the last record before that was published.
     CREATE TABLE partitions (
-        partition INTEGER PRIMARY KEY, next INTEGER NOT NULL, last INTEGER NOT NULL, timestamp INTEGER NOT NULL);
+        partition INTEGER PRIMARY KEY, next INTEGER NOT NULL, timestamp INTEGER NOT NULL);
     CREATE TABLE facets (
         id INTEGER PRIMARY KEY, account TEXT NOT NULL, webhook TEXT NOT NULL, endpoint TEXT NOT NULL,
         event TEXT NOT NULL, result TEXT NOT NULL, retry INTEGER NOT NULL, status INTEGER NOT NULL,
@@ -40,53 +40,43 @@ const TABLES: &str = "
 ";
 
 /// Why an index was made anew instead of being used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unusable {
-    /// It is no file of SQLite, or a broken one.
+    /// SQLite cannot read it.
+    #[error("the file is damaged: {0}")]
     Damaged(String),
-    /// It is somebody else's.
+    /// It is somebody else's, and may be dear to them.
+    #[error("the file is no index of postrider; it is kept beside it, with .not-an-index at the end of its name")]
     Foreign,
     /// Another release wrote it.
+    #[error("the file has layout {0}, this release has {VERSION}")]
     Version(i64),
-}
-
-impl std::fmt::Display for Unusable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Damaged(why) => write!(f, "it is damaged: {why}"),
-            Self::Foreign => f.write_str("it is no index of postrider"),
-            Self::Version(version) => write!(f, "it has layout {version}, this release has {VERSION}"),
-        }
-    }
 }
 
 /// The index cannot be opened at all.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// A file that is not an index of ours, and may be dear to somebody.
-    #[error("{0} is no index of postrider; name another file in admin.logs.path, or remove this one")]
-    Foreign(PathBuf),
-    /// The system says no.
-    #[error("{path} (admin.logs.path) cannot be opened or made: {source}")]
-    System {
-        path: PathBuf,
-        #[source]
-        source: rusqlite::Error,
-    },
+#[error("{path} (admin.logs.path) cannot be opened or made: {source}")]
+pub(crate) struct OpenError {
+    path: PathBuf,
+    #[source]
+    source: rusqlite::Error,
 }
 
 /// Opens the index for writing, making it where there is none or none that can be used; and says why it had to be
 /// made anew.
 pub(crate) fn open(path: &Path) -> Result<(Connection, Option<Unusable>), OpenError> {
-    let failed = |source| OpenError::System {
+    let failed = |source| OpenError {
         path: path.to_owned(),
         source,
     };
     let unusable = match attempt(path) {
         Ok(connection) => return Ok((connection, None)),
-        Err(Attempt::Unusable(Unusable::Foreign)) => return Err(OpenError::Foreign(path.to_owned())),
-        Err(Attempt::Unusable(unusable)) => unusable,
         Err(Attempt::System(source)) => return Err(failed(source)),
+        Err(Attempt::Unusable(_)) if !is_ours(path) => {
+            put_aside(path).map_err(failed)?;
+            Unusable::Foreign
+        }
+        Err(Attempt::Unusable(unusable)) => unusable,
     };
     remove(path);
     match attempt(path) {
@@ -94,6 +84,20 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, Option<Unusable>), OpenEr
         Err(Attempt::System(source)) => Err(failed(source)),
         Err(Attempt::Unusable(_)) => Err(failed(rusqlite::Error::InvalidPath(path.to_owned()))),
     }
+}
+
+/// Whether a file's first bytes say that it is an index of ours, whatever became of the rest.
+fn is_ours(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut head = [0; 72];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head.starts_with(b"SQLite format 3\0") && head[68..] == APPLICATION.to_be_bytes()[4..]
+}
+
+fn put_aside(path: &Path) -> rusqlite::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".not-an-index");
+    std::fs::rename(path, name).map_err(|_| rusqlite::Error::InvalidPath(path.to_owned()))
 }
 
 /// Removes the file and what SQLite keeps beside it.
@@ -151,7 +155,7 @@ fn attempt(path: &Path) -> Result<Connection, Attempt> {
         (APPLICATION, VERSION, _) => {}
         (0, 0, 0) => make(&connection)?,
         (APPLICATION, other, _) => return Err(Attempt::Unusable(Unusable::Version(other))),
-        _ => return Err(Attempt::Unusable(Unusable::Foreign)),
+        (..) => return Err(Attempt::Unusable(Unusable::Foreign)),
     }
     tune(&connection)?;
     Ok(connection)
