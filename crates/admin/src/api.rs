@@ -8,6 +8,7 @@ mod change;
 mod desk;
 mod door;
 mod json;
+mod logs;
 pub(crate) mod openapi;
 pub(crate) mod page;
 mod read;
@@ -21,10 +22,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, patch, post};
 use parking_lot::RwLock;
-use postrider_types::{EventType, Transmission, Trigger, Webhook};
+use postrider_logs::Reader;
+use postrider_types::{EventType, Outcome, Transmission, Trigger, Webhook};
 use postrider_webhooks::{Keyring, Manager};
 
 use crate::config::Access;
@@ -42,6 +45,15 @@ pub trait Tester: Send + Sync + fmt::Debug {
     fn transmit<'a>(&'a self, webhook: Arc<Webhook>, event: EventType, trigger: Trigger) -> Transmitted<'a>;
 }
 
+/// An event's body that is looked for; the error says in words why there is none.
+pub type Body<'a> = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send + 'a>>;
+
+/// Finds the bodies of events.
+pub trait Bodies: Send + Sync + fmt::Debug {
+    /// What the requests of a delivery carried: read where the event came from, while it is kept there.
+    fn body<'a>(&'a self, outcome: &'a Outcome) -> Body<'a>;
+}
+
 /// What the API works with.
 #[derive(Clone)]
 pub struct Api {
@@ -51,6 +63,10 @@ pub struct Api {
     pub tester: Arc<dyn Tester>,
     /// Reads the keys again, to seal all secrets with the first of them.
     pub reseal: Reseal,
+    /// Answers from the index of the results topic; `None` where there is no index.
+    pub logs: Option<Reader>,
+    /// Finds the bodies of events.
+    pub bodies: Arc<dyn Bodies>,
 }
 
 impl fmt::Debug for Api {
@@ -97,6 +113,9 @@ fn reading() -> Routes {
         ("/api/v1/event-types", get(catalog::event_types)),
         ("/api/v1/statuses", get(catalog::statuses)),
         ("/api/v1/route", post(what_if::route)),
+        ("/api/v1/logs", get(logs::list)),
+        ("/api/v1/deliveries/{id}", get(logs::delivery)),
+        ("/api/v1/stats", get(logs::stats)),
     ]
 }
 

@@ -15,7 +15,7 @@
 //! `/openapi.json` describes all of it, written from the code; `/docs` is the same as a page.
 //!
 //! Reading order: `config`, `health`, `server`, `routes`, `host`, `problem`, `stall`, `tokens`, `failures`, `api` and
-//! in it `door`, `desk`, `ask`, `json`, `answer`, `read`, `change`, `transmit`, `what_if`, `openapi`.
+//! in it `door`, `desk`, `ask`, `json`, `answer`, `read`, `logs`, `change`, `transmit`, `what_if`, `openapi`.
 
 pub mod api;
 pub mod config;
@@ -28,7 +28,7 @@ pub mod server;
 mod stall;
 mod tokens;
 
-pub use api::{Api, ApiSlot, Reseal, Tester, Transmitted};
+pub use api::{Api, ApiSlot, Bodies, Body, Reseal, Tester, Transmitted};
 pub use config::Config;
 pub use health::{Condition, Health, Heartbeat};
 pub use server::{BindError, Server};

@@ -81,6 +81,14 @@ impl Caller {
         self.accounts.is_empty()
     }
 
+    /// The accounts that the caller sees, of which only the one that is named; `None` for all there are.
+    pub(crate) fn accounts(&self, named: Option<AccountId>) -> Option<Vec<AccountId>> {
+        match named {
+            Some(named) => Some(Some(named).filter(|named| self.sees(named)).into_iter().collect()),
+            None => (!self.sees_all()).then(|| self.accounts.to_vec()),
+        }
+    }
+
     /// The account of what names none; `None` when the caller has to name it.
     pub(crate) fn default_account(&self) -> Option<AccountId> {
         match &*self.accounts {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use postrider_types::{Offset, Partition, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How far the index is behind the topic.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Indexed {
     /// Everything that was published before this is in the index; null until the topic was looked at.
     pub until: Option<Timestamp>,

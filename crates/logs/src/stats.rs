@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use postrider_types::{EventType, OutcomeResult, Timestamp};
 use rusqlite::{OptionalExtension as _, params, params_from_iter};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::filter::Filter;
@@ -17,7 +18,7 @@ use crate::reader::{Failed, Session};
 use crate::writer::meta;
 
 /// How many attempts there were, and what became of their deliveries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
     /// All outcomes.
     pub total: u64,
@@ -52,7 +53,7 @@ impl Counts {
 }
 
 /// Times spent in milliseconds, within 3 %; null where nothing was sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct TimeSpent {
     /// Half of the requests took no longer.
     pub p50: Option<f64>,
@@ -63,7 +64,7 @@ pub struct TimeSpent {
 }
 
 /// What is told of some outcomes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Summary {
     /// How many.
     #[serde(flatten)]
@@ -75,7 +76,7 @@ pub struct Summary {
 }
 
 /// Of an event type.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct OfEvent {
     /// The type.
     pub event: EventType,
@@ -85,7 +86,7 @@ pub struct OfEvent {
 }
 
 /// Of an endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct OfEndpoint {
     /// The endpoint, as outcomes have it.
     pub endpoint: String,
@@ -95,7 +96,7 @@ pub struct OfEndpoint {
 }
 
 /// Of an hour.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct OfHour {
     /// When it began.
     pub hour: Timestamp,
@@ -105,7 +106,7 @@ pub struct OfHour {
 }
 
 /// Counts and times of the outcomes that were asked for.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Stats {
     /// Of all of them.
     #[serde(flatten)]
@@ -340,8 +341,5 @@ impl Gathered {
 }
 
 fn result_of(text: &str) -> Option<OutcomeResult> {
-    use OutcomeResult::{Failed, Retrying, Skipped, Success};
-    [Success, Retrying, Failed, Skipped]
-        .into_iter()
-        .find(|result| result.as_str() == text)
+    OutcomeResult::ALL.into_iter().find(|result| result.as_str() == text)
 }
