@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace it may know.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("postrider-types", &[]),
     ("postrider-kafka", &["postrider-types"]),
     ("postrider-consumer", &["postrider-kafka", "postrider-types"]),
@@ -19,9 +19,15 @@ const EDGES: [(&str, &[&str]); 10] = [
         "postrider-webhooks",
         &["postrider-kafka", "postrider-routing", "postrider-types"],
     ),
+    ("postrider-logs", &["postrider-kafka", "postrider-types"]),
     (
         "postrider-admin",
-        &["postrider-routing", "postrider-types", "postrider-webhooks"],
+        &[
+            "postrider-logs",
+            "postrider-routing",
+            "postrider-types",
+            "postrider-webhooks",
+        ],
     ),
     (
         "postrider",
@@ -30,6 +36,7 @@ const EDGES: [(&str, &[&str]); 10] = [
             "postrider-consumer",
             "postrider-delivery",
             "postrider-kafka",
+            "postrider-logs",
             "postrider-routing",
             "postrider-types",
             "postrider-webhooks",
@@ -40,7 +47,7 @@ const EDGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Dependency → the only crates that may ship with it.
-const WALLS: [(&str, &[&str]); 16] = [
+const WALLS: [(&str, &[&str]); 17] = [
     (
         "rdkafka",
         &["postrider-kafka", "postrider-consumer", "postrider", "postrider-tests"],
@@ -62,6 +69,7 @@ const WALLS: [(&str, &[&str]); 16] = [
     ),
     ("rustls", &["postrider-delivery", "postrider"]),
     ("axum", &["postrider-admin", "postrider", "postrider-tests"]),
+    ("rusqlite", &["postrider-logs"]),
     ("figment", &["postrider"]),
     ("serde-saphyr", &["postrider"]),
     ("clap", &["postrider"]),
@@ -150,6 +158,7 @@ fn a_forbidden_edge_and_a_breached_wall_are_found() {
         edge("postrider-routing", "postrider-delivery", false),
         edge("postrider-types", "postrider", true),
         edge("postrider-routing", "rdkafka", true),
+        edge("postrider-admin", "rusqlite", true),
         edge("postrider-admin", "hyper-rustls", true),
     ] {
         assert!(breach(&bad).is_some(), "{bad:?}");

@@ -1,5 +1,7 @@
 //! How the stages, and what stands beside them, are made of the configuration.
 
+use postrider_logs::Reader;
+
 use super::*;
 
 impl Core {
@@ -89,9 +91,8 @@ impl Core {
         &self,
         api: ApiParts,
         egress: &Egress,
-        limits: Limits,
         directory: &Arc<Directory>,
-        reached: watch::Receiver<i64>,
+        (limits, reached, logs): (Limits, watch::Receiver<i64>, Option<Reader>),
     ) -> anyhow::Result<()> {
         let config = &self.config;
         let largest = limits.largest();
@@ -128,7 +129,11 @@ impl Core {
             journal,
             keys: api.keys,
         };
-        let made = manage::api(config, self.clock, policy, store, tests);
+        let reading = manage::Reading {
+            logs,
+            bodies: Arc::new(logs::Sources::new(&self.connection)),
+        };
+        let made = manage::api(config, (self.clock, policy), store, tests, reading);
         api.slot.set(made);
         Ok(())
     }
