@@ -32,6 +32,7 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, BadCursor> {
         let digits = text.strip_prefix('b').filter(|digits| digits.len() == 16);
+        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let key = digits.and_then(|digits| i64::from_str_radix(digits, 16).ok());
         key.filter(|key| *key >= 0).map(|key| Self(Key(key))).ok_or(BadCursor)
     }

@@ -7,7 +7,8 @@ use postrider_types::{Offset, Partition, Timestamp};
 const EPOCH: i64 = 1_577_836_800_000;
 const MILLIS_BITS: u32 = 41;
 const TIE_BITS: u32 = 22;
-const LAST_MILLI: i64 = (1 << MILLIS_BITS) - 1;
+/// One less than there could be: every key has a next one.
+const LAST_MILLI: i64 = (1 << MILLIS_BITS) - 2;
 const OFFSET_BITS: u32 = 16;
 const PARTITION_BITS: u32 = TIE_BITS - OFFSET_BITS;
 /// Milliseconds of an hour.

@@ -27,9 +27,13 @@ mod progress;
 mod prune;
 mod query;
 mod reader;
+#[cfg(test)]
+mod samples;
 mod schema;
 pub mod stats;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use cursor::{BadCursor, Cursor, Mark};

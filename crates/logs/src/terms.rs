@@ -47,6 +47,6 @@ mod tests {
     #[test]
     fn a_term_is_of_its_kind_and_the_same_in_every_build() {
         assert_ne!(Term::new(Kind::Order, "1"), Term::new(Kind::Tracking, "1"));
-        assert_eq!(Term::new(Kind::Order, "24957298"), Term(-3_339_427_374_316_116_018));
+        assert_eq!(Term::new(Kind::Order, "24957298"), Term(3_934_806_954_255_791_648));
     }
 }
