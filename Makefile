@@ -80,6 +80,13 @@ fuzz: build-tools fuzz-tool ## Feed the parsers of foreign text with made-up inp
 bench: build-tools ## Run the benchmarks
 	$(CARGO) bench --locked --package postrider-benches $(ARGS)
 
+# A million outcomes on a real broker: minutes, and 5 GB of disk.
+.PHONY: bench-logs
+bench-logs: build-tools kafka-tools ## Measure the index of the logs: rows a second, answers, kills, building it again
+	$(CARGO) build --locked --release --package postrider
+	POSTRIDER_BIN="$(TARGET)/release/postrider" $(CARGO) bench --locked --package postrider-benches \
+		--features broker --bench logs
+
 .PHONY: kafka
 kafka: kafka-tools ## Start a real Kafka on 127.0.0.1:19092 to play with
 	@$(KAFKA) start

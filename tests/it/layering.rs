@@ -43,7 +43,10 @@ const EDGES: [(&str, &[&str]); 11] = [
         ],
     ),
     ("postrider-tests", &["postrider-types"]),
-    ("postrider-benches", &["postrider-routing", "postrider-types"]),
+    (
+        "postrider-benches",
+        &["postrider-kafka", "postrider-logs", "postrider-routing", "postrider-types"],
+    ),
 ];
 
 /// Dependency → the only crates that may ship with it.
@@ -75,7 +78,7 @@ const WALLS: [(&str, &[&str]); 17] = [
     ("clap", &["postrider"]),
     ("clap_complete", &["postrider"]),
     ("tracing-subscriber", &["postrider"]),
-    ("anyhow", &["postrider", "postrider-tests"]),
+    ("anyhow", &["postrider", "postrider-benches", "postrider-tests"]),
     ("criterion", &["postrider-benches"]),
 ];
 

@@ -22,6 +22,8 @@ mod isolation;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod parked;
 #[cfg(test)]
 mod poison;

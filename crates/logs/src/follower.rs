@@ -37,6 +37,10 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(2);
 /// How often records that were passed over are told of.
 const COMPLAIN: Duration = Duration::from_secs(60);
+/// Steps of pruning at a time: following goes on in between.
+const PRUNINGS: usize = 10;
+/// How far ahead of the clock anything may have been pruned.
+const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the index is and what may be in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,14 +87,15 @@ enum Again {
     /// The topic's partitions have changed.
     Partitions,
     /// Kafka does not answer, or has no such topic.
-    Kafka(rdkafka_error::Error),
+    Kafka(Box<dyn std::error::Error + Send + Sync>),
     /// The index cannot be written.
     Write(WriteError),
 }
 
-/// The Kafka client's error, which is not named here otherwise.
-mod rdkafka_error {
-    pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
+impl Again {
+    fn kafka(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Kafka(Box::new(error))
+    }
 }
 
 impl From<WriteError> for Again {
@@ -180,6 +185,22 @@ impl Follower {
         false
     }
 
+    const fn bounds(&self) -> Bounds {
+        Bounds {
+            max_age: self.settings.max_age,
+            max_rows: self.settings.max_rows,
+        }
+    }
+
+    /// A clock that was far ahead for a while has pruned too much, and what comes now would be too old.
+    fn judge_floor(&self, writer: &Writer) -> Result<(), Again> {
+        let is_ahead = writer.floor.date() > self.clock.now().after(AHEAD);
+        if is_ahead {
+            return Err(Again::Lost("it was pruned by a clock that was ahead"));
+        }
+        Ok(())
+    }
+
     /// Follows until `stop` fires or something has to be begun again.
     fn follow(
         &self,
@@ -188,12 +209,14 @@ impl Follower {
         topic: &str,
         stop: &CancellationToken,
     ) -> Result<(), Again> {
-        let kafka = |error| Again::Kafka(Box::new(error));
-        let feed = Feed::open(&connection.feed(), topic).map_err(kafka)?;
+        self.judge_floor(writer)?;
+        // What is too old already is not taken in first.
+        writer.prune(self.bounds(), self.clock.now())?;
+        let feed = Feed::open(&connection.feed(), topic).map_err(Again::kafka)?;
         let mut tracks = BTreeMap::new();
         let reached = writer.reached()?;
         for partition in feed.partitions() {
-            let bounds = feed.bounds(*partition).map_err(kafka)?;
+            let bounds = feed.bounds(*partition).map_err(Again::kafka)?;
             let track = Track::begin(*partition, reached.get(partition), (bounds.first, bounds.end))?;
             tracks.insert(*partition, track);
         }
@@ -201,7 +224,7 @@ impl Follower {
             .iter()
             .map(|(partition, track)| (*partition, track.start))
             .collect();
-        feed.start(&offsets).map_err(kafka)?;
+        feed.start(&offsets).map_err(Again::kafka)?;
         let mut round = Round {
             follower: self,
             writer,
@@ -310,6 +333,7 @@ struct Round<'a> {
 impl Round<'_> {
     fn run(&mut self, stop: &CancellationToken) -> Result<(), Again> {
         let file = self.inode();
+        self.tell();
         let (mut looked, mut kept_up, mut turn) = (Instant::now(), Instant::now(), 0);
         while !stop.is_cancelled() {
             let idle = self.step()?;
@@ -341,7 +365,7 @@ impl Round<'_> {
                 debug!(%error, "Reading the results topic met an error; trying again");
                 Ok(true)
             }
-            Fed::Lost(error) => Err(Again::Kafka(Box::new(error))),
+            Fed::Lost(error) => Err(Again::kafka(error)),
         }
     }
 
@@ -398,9 +422,7 @@ impl Round<'_> {
     }
 
     fn prune(&mut self) -> Result<bool, Again> {
-        let Settings { max_age, max_rows, .. } = self.follower.settings;
-        let bounds = Bounds { max_age, max_rows };
-        Ok(self.writer.prune(bounds, self.follower.clock.now())?)
+        Ok(self.writer.prune(self.follower.bounds(), self.follower.clock.now())?)
     }
 
     /// Asks for the end of one partition after the other.
@@ -437,7 +459,11 @@ impl Round<'_> {
         if self.follower.shared.is_damaged() {
             return Err(Again::Lost("the file is damaged"));
         }
-        while self.prune()? && self.batch.len() == 0 {}
+        for _ in 0..PRUNINGS {
+            if !self.prune()? {
+                break;
+            }
+        }
         // When Kafka does not say, it is asked again.
         if self.feed.has_changed().unwrap_or(false) {
             return Err(Again::Partitions);

@@ -19,6 +19,7 @@
 mod cursor;
 mod entry;
 mod filter;
+mod fixed;
 mod follower;
 mod histogram;
 mod key;
@@ -39,8 +40,10 @@ mod writer;
 pub use cursor::{BadCursor, Cursor, Mark};
 pub use entry::Entry;
 pub use filter::{BadRetry, Filter, Retry};
+pub use fixed::index_of;
 pub use follower::{Follower, Settings, index};
 pub use metrics::Metrics;
+pub use postrider_kafka::feed::Record;
 pub use progress::Indexed;
 pub use reader::{Added, LARGEST_PAGE, Page, ReadError, Reader, TIME_LIMIT};
 pub use stats::Stats;

@@ -146,7 +146,10 @@ impl From<rusqlite::Error> for Attempt {
 }
 
 fn attempt(path: &Path) -> Result<Connection, Attempt> {
-    let connection = Connection::open(path)?;
+    make_private(path);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -159,6 +162,14 @@ fn attempt(path: &Path) -> Result<Connection, Attempt> {
     }
     tune(&connection)?;
     Ok(connection)
+}
+
+/// Makes the file where there is none, for our eyes only: what SQLite keeps beside it gets the same rights.
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    // What keeps it from being made is told by opening it.
+    let _ = options.write(true).create_new(true).mode(0o600).open(path);
 }
 
 fn make(connection: &Connection) -> rusqlite::Result<()> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use postrider_admin::config::{Access, Token};
-use postrider_admin::{Api, ApiSlot, Config, Health, Server, Tester, Transmitted};
+use postrider_admin::{Api, ApiSlot, Bodies, Body, Config, Health, Server, Tester, Transmitted};
 use postrider_types::transmission::SentRequest;
 use postrider_types::{
-    AccountId, Clock, EventType, Fault, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
+    AccountId, Clock, EventType, Fault, Outcome, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
 };
 use postrider_webhooks::{Decide, Directory, Journal, Keyring, Manager, MemoryJournal, Rules, Written};
 use prometheus::Registry;
@@ -56,6 +56,22 @@ fn transmission(webhook: &Webhook) -> Transmission {
         },
         response: None,
         error: None,
+    }
+}
+
+/// Has a body for every event but those of the topic `gone`.
+#[derive(Debug)]
+struct FakeBodies;
+
+impl Bodies for FakeBodies {
+    fn body<'a>(&'a self, outcome: &'a Outcome) -> Body<'a> {
+        let is_gone = outcome.source.as_ref().is_some_and(|source| source.topic == "gone");
+        let body = if is_gone {
+            Err("Kafka no longer keeps it".to_owned())
+        } else {
+            Ok("{\"OrderID\":\"1\"}".into())
+        };
+        Box::pin(async { body })
     }
 }
 
@@ -160,6 +176,8 @@ impl House {
             manager: Arc::clone(&manager),
             tester: Arc::<FakeTester>::clone(&tester),
             reseal: Arc::new(|| Ok(keyring(2))),
+            logs: None,
+            bodies: Arc::new(FakeBodies),
         };
         let document = Ask::new("GET", "/openapi.json").send(address).await.expect(200).json();
         Self {

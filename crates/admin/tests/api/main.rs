@@ -12,5 +12,6 @@ mod document;
 mod first_connections;
 mod house;
 mod lists;
+mod logs;
 mod refusals;
 mod wire;
