@@ -104,17 +104,25 @@ impl Made {
         let mut random = StdRng::seed_from_u64(number);
         let (result, status) = match random.random_range(0..1000) {
             0..880 => ("success", Some([200, 200, 200, 202, 204][random.random_range(0..5)])),
-            880..960 => ("retrying", Some([500, 502, 503, 429, 499, 599][random.random_range(0..6)])),
+            880..960 => (
+                "retrying",
+                Some([500, 502, 503, 429, 499, 599][random.random_range(0..6)]),
+            ),
             960..988 => ("failed", Some([404, 500, 503, 410, 599][random.random_range(0..5)])),
             _ => ("skipped", None),
         };
-        let step = measured.span_ms * i64::try_from(number).unwrap_or(0) / i64::try_from(measured.outcomes).unwrap_or(1);
+        let step =
+            measured.span_ms * i64::try_from(number).unwrap_or(0) / i64::try_from(measured.outcomes).unwrap_or(1);
         let start = measured.end - measured.span_ms + step + random.random_range(0..20_000);
         Self {
             // The first ones are the busiest.
             webhook: random.random_range(0..WEBHOOKS).min(random.random_range(0..WEBHOOKS)),
             event: ["tracking_update", "tracking_update", "order_shipped", "order_error"][random.random_range(0..4)],
-            retry: if result == "success" && random.random_bool(0.9) { 0 } else { random.random_range(0..8) },
+            retry: if result == "success" && random.random_bool(0.9) {
+                0
+            } else {
+                random.random_range(0..8)
+            },
             result,
             status,
             order: random.random_range(0..600_000),
@@ -132,7 +140,11 @@ impl Made {
     }
 
     fn endpoint(&self) -> String {
-        format!("https://merchant-{}.example/hooks/{}", self.webhook % ACCOUNTS, self.webhook)
+        format!(
+            "https://merchant-{}.example/hooks/{}",
+            self.webhook % ACCOUNTS,
+            self.webhook
+        )
     }
 
     fn document(&self, number: u64) -> Value {
@@ -175,7 +187,11 @@ async fn produce(scene: &Scene, measured: &Measured) -> Result<()> {
         topic.produce(records).await?;
     }
     let each = bytes as u64 / measured.outcomes.max(1);
-    eprintln!("{} outcomes of {each} bytes produced in {:?}", measured.outcomes, begun.elapsed());
+    eprintln!(
+        "{} outcomes of {each} bytes produced in {:?}",
+        measured.outcomes,
+        begun.elapsed()
+    );
     Ok(())
 }
 
@@ -196,7 +212,13 @@ async fn in_process(scene: &Scene, measured: &mut Measured) -> Result<()> {
     let (runtime, stopped) = (tokio::runtime::Handle::current(), stop.clone());
     let begun = Instant::now();
     let following = std::thread::spawn(move || follower.run(&connection, &topic, &runtime, &stopped));
-    let rows = || registry.gather().iter().find(|family| family.name() == "postrider_logs_rows").map(rows_of);
+    let rows = || {
+        registry
+            .gather()
+            .iter()
+            .find(|family| family.name() == "postrider_logs_rows")
+            .map(rows_of)
+    };
     until("the index to have everything", PATIENCE, || {
         let done = rows() == Some(measured.outcomes);
         async move { Ok(done.then_some(())) }
@@ -206,7 +228,10 @@ async fn in_process(scene: &Scene, measured: &mut Measured) -> Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let rate = measured.outcomes as f64 / seconds;
     let size = std::fs::metadata(&file)?.len() >> 20;
-    eprintln!("{} outcomes indexed in {seconds:.1} s: {rate:.0} rows/s, file {size} MiB", measured.outcomes);
+    eprintln!(
+        "{} outcomes indexed in {seconds:.1} s: {rate:.0} rows/s, file {size} MiB",
+        measured.outcomes
+    );
     measured.judge("rows/s", rate >= LEAST_RATE);
     ask_all(&reader, measured).await?;
     stop.cancel();
@@ -279,15 +304,27 @@ const KINDS: [Kind; 21] = [
     ("endpoint", alone!(endpoint)),
     ("event", alone!(event)),
     ("result", alone!(result)),
-    ("result=failed", |_, _, _| Filter { result: Some(OutcomeResult::Failed), ..Filter::default() }),
+    ("result=failed", |_, _, _| Filter {
+        result: Some(OutcomeResult::Failed),
+        ..Filter::default()
+    }),
     ("retry", alone!(retry)),
-    ("retry=true", |_, _, _| Filter { retry: Some(Retry::Any), ..Filter::default() }),
+    ("retry=true", |_, _, _| Filter {
+        retry: Some(Retry::Any),
+        ..Filter::default()
+    }),
     ("status_code", alone!(status_code)),
-    ("status_code=410", |_, _, _| Filter { status_code: Some(410), ..Filter::default() }),
+    ("status_code=410", |_, _, _| Filter {
+        status_code: Some(410),
+        ..Filter::default()
+    }),
     ("order_id", alone!(order_id)),
     ("transaction_id", alone!(transaction_id)),
     ("tracking", alone!(tracking)),
-    ("an unknown order", |_, _, random| Filter { order_id: Some(format!("x{}", random.random::<u32>())), ..Filter::default() }),
+    ("an unknown order", |_, _, random| Filter {
+        order_id: Some(format!("x{}", random.random::<u32>())),
+        ..Filter::default()
+    }),
     ("from", alone!(from)),
     ("to", alone!(to)),
     ("from, to", alone!(from, to)),
@@ -367,7 +404,10 @@ async fn as_daemon(scene: &Scene, file: &Path, measured: &mut Measured) -> Resul
     let begun = Instant::now();
     let daemon = Daemon::start(&config).await?;
     indexed(&daemon, measured.outcomes).await?;
-    eprintln!("deleted and built again in {:.1} s, the daemon's start included", begun.elapsed().as_secs_f64());
+    eprintln!(
+        "deleted and built again in {:.1} s, the daemon's start included",
+        begun.elapsed().as_secs_f64()
+    );
     let second = Dump::read(&daemon).await?;
     second.tell("built again", measured);
     measured.judge("the index that was built again is another", first == second);
@@ -409,7 +449,13 @@ fn query(filter: &Filter) -> String {
     let pairs = [
         ("account", account),
         ("webhook", filter.webhook.as_ref().map(ToString::to_string)),
-        ("endpoint", filter.endpoint.as_ref().map(|text| text.replace(':', "%3A").replace('/', "%2F"))),
+        (
+            "endpoint",
+            filter
+                .endpoint
+                .as_ref()
+                .map(|text| text.replace(':', "%3A").replace('/', "%2F")),
+        ),
         ("event", filter.event.map(EventType::as_str).map(str::to_owned)),
         ("result", filter.result.map(OutcomeResult::as_str).map(str::to_owned)),
         ("retry", retry),
@@ -420,7 +466,9 @@ fn query(filter: &Filter) -> String {
         ("from", filter.from.map(|time| time.to_string())),
         ("to", filter.to.map(|time| time.to_string())),
     ];
-    let given = pairs.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+    let given = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
     given.collect::<Vec<_>>().join("&")
 }
 
@@ -466,7 +514,11 @@ impl Dump {
     }
 
     fn tell(&self, when: &str, measured: &mut Measured) {
-        let Self { count, different, digest } = self;
+        let Self {
+            count,
+            different,
+            digest,
+        } = self;
         eprintln!("{when}: {count} outcomes, {different} of them different, digest {digest:016x}");
         let once = *count == measured.outcomes && *different as u64 == measured.outcomes;
         measured.judge("each outcome once", once);

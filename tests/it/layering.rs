@@ -45,7 +45,12 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("postrider-tests", &["postrider-types"]),
     (
         "postrider-benches",
-        &["postrider-kafka", "postrider-logs", "postrider-routing", "postrider-types"],
+        &[
+            "postrider-kafka",
+            "postrider-logs",
+            "postrider-routing",
+            "postrider-types",
+        ],
     ),
 ];
 

@@ -59,7 +59,10 @@ fn sorted(documents: impl IntoIterator<Item = Value>) -> Vec<String> {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('%', "%25").replace(':', "%3A").replace('/', "%2F").replace('+', "%2B")
+    text.replace('%', "%25")
+        .replace(':', "%3A")
+        .replace('/', "%2F")
+        .replace('+', "%2B")
 }
 
 /// Two accounts, one endpoint that takes everything, one that takes nothing at first, and one that says no for good.
@@ -75,7 +78,9 @@ async fn busy(scene: &mut Scene, receiver: &Receiver) -> Result<Daemon> {
     let daemon = scene.start().await?;
     let of = |name: &str, account: &str, order: u32| {
         let text = String::from_utf8_lossy(&sample(name)).replace("24957298", &order.to_string());
-        Sent::value(text).header("account-id", account).header("event-type", name)
+        Sent::value(text)
+            .header("account-id", account)
+            .header("event-type", name)
     };
     let tracking = [of("tracking_update", "acme", 1), of("tracking_update", "default", 2)];
     scene.topic("tracking").produce(tracking).await?;
@@ -93,14 +98,24 @@ async fn what_is_published_is_found_by_every_filter_alone_and_by_all_together() 
     let outcomes = scene.outcomes(9).await?;
     indexed(&daemon, 9).await?;
     assert_eq!(sorted(dump(&daemon, "", 2).await?), documents(&outcomes, |_| true));
-    let retried = outcomes.iter().find(|outcome| outcome.retry == 2).context("a second retry")?;
+    let retried = outcomes
+        .iter()
+        .find(|outcome| outcome.retry == 2)
+        .context("a second retry")?;
     let field = |name: &str| match &json!(retried)[name] {
         Value::String(text) => escaped(text),
         other => other.to_string(),
     };
     let mut together = String::new();
     for name in [
-        "endpoint", "event", "result", "retry", "status_code", "order_id", "transaction_id", "tracking",
+        "endpoint",
+        "event",
+        "result",
+        "retry",
+        "status_code",
+        "order_id",
+        "transaction_id",
+        "tracking",
     ] {
         let own = json!(retried)[name].clone();
         let query = format!("&{name}={}", field(name));
@@ -114,10 +129,22 @@ async fn what_is_published_is_found_by_every_filter_alone_and_by_all_together() 
     let start = retried.date_start.context("it was attempted")?;
     for (query, expected) in [
         ("&retry=true", documents(&outcomes, |outcome| outcome.retry > 0)),
-        ("&webhook=wh_no", documents(&outcomes, |outcome| outcome.webhook_id.as_str() == "wh_no")),
-        ("&account=acme", documents(&outcomes, |outcome| outcome.account_id.as_str() == "acme")),
-        (&*format!("&from={start}"), documents(&outcomes, |outcome| outcome.date_start >= Some(start))),
-        (&*format!("&to={start}"), documents(&outcomes, |outcome| outcome.date_start < Some(start))),
+        (
+            "&webhook=wh_no",
+            documents(&outcomes, |outcome| outcome.webhook_id.as_str() == "wh_no"),
+        ),
+        (
+            "&account=acme",
+            documents(&outcomes, |outcome| outcome.account_id.as_str() == "acme"),
+        ),
+        (
+            &*format!("&from={start}"),
+            documents(&outcomes, |outcome| outcome.date_start >= Some(start)),
+        ),
+        (
+            &*format!("&to={start}"),
+            documents(&outcomes, |outcome| outcome.date_start < Some(start)),
+        ),
         (
             &*format!("{together}&webhook=wh_flaky&account=acme&from={start}"),
             documents(&outcomes, |outcome| outcome == retried),
@@ -131,7 +158,12 @@ async fn what_is_published_is_found_by_every_filter_alone_and_by_all_together() 
 }
 
 fn documents(outcomes: &[Outcome], asked: impl Fn(&Outcome) -> bool) -> Vec<String> {
-    sorted(outcomes.iter().filter(|outcome| asked(outcome)).map(|outcome| json!(outcome)))
+    sorted(
+        outcomes
+            .iter()
+            .filter(|outcome| asked(outcome))
+            .map(|outcome| json!(outcome)),
+    )
 }
 
 /// The statistics say what counting says.
@@ -145,10 +177,19 @@ async fn counted(daemon: &Daemon, outcomes: &[Outcome]) -> Result<()> {
             *counts.entry(outcome.result.as_str()).or_default() += 1;
         }
         for result in ["success", "retrying", "failed", "skipped"] {
-            assert_eq!(stats[result], counts.get(result).copied().unwrap_or(0), "{result}: {stats}");
+            assert_eq!(
+                stats[result],
+                counts.get(result).copied().unwrap_or(0),
+                "{result}: {stats}"
+            );
         }
         assert!(stats["time_spent_ms"]["p50"].is_number(), "{stats}");
-        assert!(stats["success_rate"].as_f64().is_some_and(|rate| 0.0 < rate && rate < 1.0), "{stats}");
+        assert!(
+            stats["success_rate"]
+                .as_f64()
+                .is_some_and(|rate| 0.0 < rate && rate < 1.0),
+            "{stats}"
+        );
     }
     Ok(())
 }
@@ -201,9 +242,7 @@ async fn a_delivery_tells_its_attempts_what_it_waits_for_and_the_body_while_kafk
 async fn a_token_of_an_account_sees_its_own_logs_only() -> Result<()> {
     let receiver = Receiver::start().await?;
     let mut scene = scene().await?;
-    let token = |name: &str, accounts: &[&str]| {
-        json!({ "name": name, "token": format!("{name}-0123456789abcdef012345"), "access": "read", "accounts": accounts })
-    };
+    let token = |name: &str, accounts: &[&str]| json!({ "name": name, "token": format!("{name}-0123456789abcdef012345"), "access": "read", "accounts": accounts });
     scene.config["admin"]["tokens"] = json!([token("all", &[]), token("acme", &["acme"])]);
     let mut daemon = busy(&mut scene, &receiver).await?;
     let outcomes = scene.outcomes(9).await?;
@@ -216,8 +255,14 @@ async fn a_token_of_an_account_sees_its_own_logs_only() -> Result<()> {
     assert_eq!(sorted(dump(&daemon, "", 2).await?), own);
     assert!(dump(&daemon, "&account=default", 100).await?.is_empty());
     for outcome in &outcomes {
-        let (status, _) = daemon.api("GET", &format!("/deliveries/{}", outcome.delivery_id), None).await?;
-        let expected = if outcome.account_id.as_str() == "acme" { 200 } else { 404 };
+        let (status, _) = daemon
+            .api("GET", &format!("/deliveries/{}", outcome.delivery_id), None)
+            .await?;
+        let expected = if outcome.account_id.as_str() == "acme" {
+            200
+        } else {
+            404
+        };
         assert_eq!(status, expected, "{}", outcome.delivery_id);
     }
     let (_, stats) = daemon.api("GET", "/stats", None).await?;
@@ -267,17 +312,24 @@ async fn killed_while_it_indexes_each_outcome_is_there_once_and_a_deleted_index_
     std::fs::remove_file(scene.folder().join("logs.db"))?;
     daemon.restart().await?;
     indexed(&daemon, OUTCOMES).await?;
-    assert!(dump(&daemon, "", 1_000).await? == first, "the index that was built again is another");
+    assert!(
+        dump(&daemon, "", 1_000).await? == first,
+        "the index that was built again is another"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_file_that_goes_while_it_runs_a_topic_made_anew_and_records_that_are_no_outcomes_do_not_stop_it() -> Result<()> {
+async fn a_file_that_goes_while_it_runs_a_topic_made_anew_and_records_that_are_no_outcomes_do_not_stop_it() -> Result<()>
+{
     let scene = scene().await?;
     scene.create_topics().await?;
     let results = scene.topic("results");
-    let strange = ["", "{}", "not JSON", "{\"schema\":\"postrider.outcome.v9\"}"].map(|text| Sent::value(text).partition(1));
-    results.produce(made(30).into_iter().chain(strange).chain([Sent::null()])).await?;
+    let strange =
+        ["", "{}", "not JSON", "{\"schema\":\"postrider.outcome.v9\"}"].map(|text| Sent::value(text).partition(1));
+    results
+        .produce(made(30).into_iter().chain(strange).chain([Sent::null()]))
+        .await?;
     let mut daemon = Daemon::start(&scene.write_config()?).await?;
     indexed(&daemon, 30).await?;
     assert_eq!(daemon.metric("postrider_logs_skipped_total", &[]).await?, 5.0);
@@ -330,7 +382,10 @@ async fn followed_on_the_command_line_each_outcome_is_shown_once_until_ctrl_c() 
     let different: BTreeSet<&String> = shown.iter().collect();
     assert_eq!(different.len(), 25, "{shown:?}");
     for number in 10..30 {
-        assert!(shown.contains(&format!("\"tracking-0-{number}-1.wh_1\"")), "{number}: {shown:?}");
+        assert!(
+            shown.contains(&format!("\"tracking-0-{number}-1.wh_1\"")),
+            "{number}: {shown:?}"
+        );
     }
     kill_process(binary::pid(&following), Signal::INT)?;
     let ended = tokio::task::spawn_blocking(move || following.wait()).await??;
@@ -347,7 +402,12 @@ async fn where_no_index_is_kept_the_api_says_what_to_set() -> Result<()> {
     for path in ["/logs", "/stats", "/deliveries/tracking-0-0-0.wh_1"] {
         let (status, answer) = daemon.api("GET", path, None).await?;
         assert_eq!(status, 503, "{path}");
-        assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("admin.logs.path")), "{answer}");
+        assert!(
+            answer["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("admin.logs.path")),
+            "{answer}"
+        );
     }
     Ok(())
 }

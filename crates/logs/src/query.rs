@@ -5,7 +5,7 @@
 //! - An identifier leads to its rows, bucket by bucket.
 //! - A time is a range of keys.
 
-use std::collections::{BTreeMap, BinaryHeap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::ops::Range;
 
 use postrider_types::{DeliveryId, Offset, Outcome, Partition};
@@ -21,8 +21,8 @@ use crate::progress::Progress;
 use crate::reader::{Failed, Session};
 use crate::terms::{Kind, Term};
 
-/// With more facets than this the newest rows are looked at first, of which some will fit.
-const MANY_FACETS: usize = 16;
+/// With more facets than this the newest rows are looked at first, of which many may fit.
+const MANY_FACETS: usize = 64;
 /// Rows that are looked at first.
 const FIRST_LOOK: usize = 4_000;
 /// Rows after a mark that are looked at for one answer.
@@ -226,7 +226,8 @@ fn entry(session: &Session<'_>, key: Key, filter: &Filter) -> Result<Option<Entr
 /// The facets that fit.
 pub(crate) enum Facets {
     All,
-    These(HashSet<i64>),
+    /// Each with its newest row.
+    These(HashMap<i64, Key>),
 }
 
 impl Facets {
@@ -235,16 +236,16 @@ impl Facets {
             return Ok(Self::All);
         }
         let (conditions, values) = facet_conditions(filter);
-        let sql = format!("SELECT id FROM facets WHERE {conditions}");
+        let sql = format!("SELECT id, last FROM facets WHERE {conditions}");
         let mut statement = session.connection.prepare_cached(&sql)?;
-        let ids = statement.query_map(params_from_iter(values), |row| row.get(0))?;
+        let ids = statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, Key(row.get(1)?))))?;
         Ok(Self::These(ids.collect::<Result<_, _>>()?))
     }
 
     pub(crate) fn have(&self, facet: i64) -> bool {
         match self {
             Self::All => true,
-            Self::These(ids) => ids.contains(&facet),
+            Self::These(ids) => ids.contains_key(&facet),
         }
     }
 }
@@ -296,7 +297,7 @@ enum Way {
     ByDate(ByDate),
     ByFacet(Merge),
     /// The newest rows first, then by facet.
-    Looking(ByDate, HashSet<i64>, Range<Key>),
+    Looking(ByDate, HashMap<i64, Key>, Range<Key>),
 }
 
 impl<'a, 'c> Keys<'a, 'c> {
@@ -306,7 +307,7 @@ impl<'a, 'c> Keys<'a, 'c> {
         let way = match facets {
             facets if !terms.is_empty() => Way::ByTerm(ByTerm::new(session, terms, facets, keys)),
             Facets::All => Way::ByDate(ByDate::new(Facets::All, keys, usize::MAX)),
-            Facets::These(ids) if ids.len() <= MANY_FACETS => Way::ByFacet(Merge::new(session, &ids, &keys)?),
+            Facets::These(ids) if ids.len() <= MANY_FACETS => Way::ByFacet(Merge::new(&ids, &keys)),
             Facets::These(ids) => {
                 let looking = ByDate::new(Facets::These(ids.clone()), keys.clone(), FIRST_LOOK);
                 Way::Looking(looking, ids, keys)
@@ -326,7 +327,7 @@ impl<'a, 'c> Keys<'a, 'c> {
                     return Ok(Some(key));
                 }
                 let rest = range.start..keys.rest;
-                self.way = Way::ByFacet(Merge::new(self.session, ids, &rest)?);
+                self.way = Way::ByFacet(Merge::new(ids, &rest));
                 self.next()
             }
         }
@@ -383,9 +384,10 @@ impl ByDate {
     }
 }
 
-/// The rows of some facets, merged.
+/// The rows of some facets, merged. A facet is looked into when nothing newer can be elsewhere: most never are.
 struct Merge {
     streams: Vec<Stream>,
+    /// The newest row that each may have; what it really has once it was looked into.
     heads: BinaryHeap<(Key, usize)>,
 }
 
@@ -394,38 +396,45 @@ struct Stream {
     range: Range<Key>,
     found: VecDeque<Key>,
     chunk: usize,
+    is_known: bool,
 }
 
 impl Merge {
-    fn new(session: &Session<'_>, facets: &HashSet<i64>, keys: &Range<Key>) -> Result<Self, Failed> {
-        let (mut streams, mut heads) = (Vec::new(), BinaryHeap::new());
-        for facet in facets {
-            session.check()?;
-            let mut stream = Stream {
-                facet: *facet,
-                range: keys.clone(),
-                found: VecDeque::new(),
-                chunk: 1,
-            };
-            if let Some(head) = stream.next(session)? {
-                heads.push((head, streams.len()));
-                streams.push(stream);
-            }
-        }
-        Ok(Self { streams, heads })
+    fn new(facets: &HashMap<i64, Key>, keys: &Range<Key>) -> Self {
+        let with_rows = facets.iter().filter(|(_, last)| **last >= keys.start);
+        let (heads, streams) = with_rows
+            .enumerate()
+            .map(|(at, (facet, last))| ((keys.end.min(*last), at), Stream::new(*facet, keys.clone())))
+            .unzip();
+        Self { streams, heads }
     }
 
     fn next(&mut self, session: &Session<'_>) -> Result<Option<Key>, Failed> {
-        let Some((key, at)) = self.heads.pop() else {
-            return Ok(None);
-        };
-        let following = self.streams[at].next(session)?;
-        self.heads.extend(following.map(|head| (head, at)));
-        Ok(Some(key))
+        while let Some((key, at)) = self.heads.pop() {
+            session.check()?;
+            let stream = &mut self.streams[at];
+            let is_known = std::mem::replace(&mut stream.is_known, true);
+            let head = stream.next(session)?;
+            self.heads.extend(head.map(|head| (head, at)));
+            if is_known {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
     }
 }
 
 impl Stream {
+    const fn new(facet: i64, range: Range<Key>) -> Self {
+        Self {
+            facet,
+            range,
+            found: VecDeque::new(),
+            chunk: 1,
+            is_known: false,
+        }
+    }
+
     fn next(&mut self, session: &Session<'_>) -> Result<Option<Key>, Failed> {
         if self.found.is_empty() && self.range.start < self.range.end {
             self.look(session)?;

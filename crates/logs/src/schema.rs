@@ -19,9 +19,11 @@ const TABLES: &str = "
     -- Up to where each partition is indexed, and when the last record before that was published.
     CREATE TABLE partitions (
         partition INTEGER PRIMARY KEY, next INTEGER NOT NULL, timestamp INTEGER NOT NULL);
+    -- What rows are filtered by; `last` is the newest row of each.
     CREATE TABLE facets (
         id INTEGER PRIMARY KEY, account TEXT NOT NULL, webhook TEXT NOT NULL, endpoint TEXT NOT NULL,
         event TEXT NOT NULL, result TEXT NOT NULL, retry INTEGER NOT NULL, status INTEGER NOT NULL,
+        last INTEGER NOT NULL DEFAULT 0,
         UNIQUE (account, webhook, endpoint, event, result, retry, status));
     -- A row for each outcome, slim, so that many can be looked at. The key is made of the date: see `key`.
     CREATE TABLE outcomes (
@@ -147,8 +149,7 @@ impl From<rusqlite::Error> for Attempt {
 
 fn attempt(path: &Path) -> Result<Connection, Attempt> {
     make_private(path);
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;

@@ -249,6 +249,7 @@ fn insert(connection: &Connection, row: &Row, facet: i64) -> rusqlite::Result<Op
 struct Tallies {
     rows: u64,
     hours: BTreeMap<(i64, i64), (u64, Vec<u64>)>,
+    newest: BTreeMap<i64, Key>,
     terms: Vec<(i64, i64, i64, i64)>,
 }
 
@@ -258,6 +259,8 @@ impl Tallies {
         let (count, spent) = self.hours.entry((key.hour(), facet)).or_default();
         *count += 1;
         spent.extend(row.spent);
+        let newest = self.newest.entry(facet).or_insert(key);
+        *newest = key.max(*newest);
         let terms = row.terms.iter().map(|term| (key.bucket(), term.0, key.0, facet));
         self.terms.extend(terms);
     }
@@ -267,6 +270,10 @@ impl Tallies {
         let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO terms VALUES (?1, ?2, ?3, ?4)")?;
         for term in &self.terms {
             statement.execute(*term)?;
+        }
+        let mut statement = connection.prepare_cached("UPDATE facets SET last = max(last, ?2) WHERE id = ?1")?;
+        for (facet, newest) in &self.newest {
+            statement.execute([*facet, newest.0])?;
         }
         for ((hour, facet), (count, spent)) in &self.hours {
             add_to_hour(connection, (*hour, *facet), *count, spent)?;

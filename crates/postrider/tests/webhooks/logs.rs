@@ -24,10 +24,33 @@ fn filters_go_to_the_api_and_outcomes_are_a_table() {
     skipped["time_spent_ms"] = Value::Null;
     let api = Fake::always(ok(&page(&[outcome("1"), skipped])));
     let told = api.told(&[
-        "logs", "--account", "acme", "--webhook", "wh_1", "--endpoint", "https://m.example/h?a=***", "--event",
-        "order_error", "--result", "retrying", "--retry", "true", "--status-code", "503", "--order-id", "1",
-        "--transaction-id", "1_1", "--tracking", "T1", "--from", "2026-11-22T00:00:00Z", "--to", "2026-11-23T00:00:00Z",
-        "--limit", "7",
+        "logs",
+        "--account",
+        "acme",
+        "--webhook",
+        "wh_1",
+        "--endpoint",
+        "https://m.example/h?a=***",
+        "--event",
+        "order_error",
+        "--result",
+        "retrying",
+        "--retry",
+        "true",
+        "--status-code",
+        "503",
+        "--order-id",
+        "1",
+        "--transaction-id",
+        "1_1",
+        "--tracking",
+        "T1",
+        "--from",
+        "2026-11-22T00:00:00Z",
+        "--to",
+        "2026-11-23T00:00:00Z",
+        "--limit",
+        "7",
     ]);
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(
@@ -64,7 +87,12 @@ fn what_the_api_refuses_is_told_and_bad_filters_are_not_sent() {
     let output = api.run(&["logs"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("set admin.logs.path"), "{output:?}");
-    for bad in [["--result", "lost"], ["--event", "x"], ["--limit", "0"], ["--status-code", "x"]] {
+    for bad in [
+        ["--result", "lost"],
+        ["--event", "x"],
+        ["--limit", "0"],
+        ["--status-code", "x"],
+    ] {
         let output = api.run(&[&["logs"], &bad[..]].concat());
         assert_eq!(output.status.code(), Some(64), "{bad:?}");
     }
