@@ -211,7 +211,13 @@ async fn in_process(scene: &Scene, measured: &mut Measured) -> Result<()> {
     let (stop, topic) = (CancellationToken::new(), scene.topic("results").name().to_owned());
     let (runtime, stopped) = (tokio::runtime::Handle::current(), stop.clone());
     let begun = Instant::now();
-    let following = std::thread::spawn(move || follower.run(&connection, &topic, &runtime, &stopped));
+    let (tell, told) = std::sync::mpsc::channel();
+    let following = std::thread::spawn(move || {
+        // The time a thread has run is found by its number.
+        let _ = tell.send(std::fs::read_link("/proc/thread-self"));
+        follower.run(&connection, &topic, &runtime, &stopped);
+    });
+    let thread = told.recv()??;
     let rows = || {
         registry
             .gather()
@@ -228,8 +234,11 @@ async fn in_process(scene: &Scene, measured: &mut Measured) -> Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let rate = measured.outcomes as f64 / seconds;
     let size = std::fs::metadata(&file)?.len() >> 20;
+    let busy = std::fs::read_to_string(Path::new("/proc").join(thread).join("schedstat"))?;
+    let busy: u64 = busy.split(' ').next().context("a time")?.parse()?;
+    let busy = Duration::from_nanos(busy).as_secs_f64();
     eprintln!(
-        "{} outcomes indexed in {seconds:.1} s: {rate:.0} rows/s, file {size} MiB",
+        "{} outcomes indexed in {seconds:.1} s: {rate:.0} rows/s; {busy:.1} s of a processor; file {size} MiB",
         measured.outcomes
     );
     measured.judge("rows/s", rate >= LEAST_RATE);

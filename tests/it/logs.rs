@@ -76,7 +76,7 @@ async fn busy(scene: &mut Scene, receiver: &Receiver) -> Result<Daemon> {
     no["retry"] = json!({ "enabled": false });
     scene.webhooks([webhook("wh_good", receiver.url("/good"), &every), flaky, no]);
     let daemon = scene.start().await?;
-    let of = |name: &str, account: &str, order: u32| {
+    let of = |name: &'static str, account: &'static str, order: u32| {
         let text = String::from_utf8_lossy(&sample(name)).replace("24957298", &order.to_string());
         Sent::value(text)
             .header("account-id", account)
