@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use postrider_admin::config::{Access, Token};
 use postrider_admin::{Api, ApiSlot, Bodies, Body, Config, Health, Server, Tester, Transmitted};
+use postrider_logs::{Record, index_of};
 use postrider_types::transmission::SentRequest;
 use postrider_types::{
     AccountId, Clock, EventType, Fault, Outcome, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
@@ -15,6 +16,7 @@ use postrider_types::{
 use postrider_webhooks::{Decide, Directory, Journal, Keyring, Manager, MemoryJournal, Rules, Written};
 use prometheus::Registry;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::Contract;
@@ -82,6 +84,7 @@ pub(crate) struct House {
     pub(crate) contract: Contract,
     slot: ApiSlot,
     api: Api,
+    folder: TempDir,
 }
 
 pub(crate) fn keyring(byte: u8) -> Keyring {
@@ -187,7 +190,14 @@ impl House {
             contract: Contract::new(document),
             slot,
             api,
+            folder: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// From now on it has logs, of these records.
+    pub(crate) fn keep_logs(&self, records: impl IntoIterator<Item = Record>) {
+        let reader = index_of(&self.folder.path().join("logs.db"), records).unwrap();
+        self.furnish(|api| api.logs = Some(reader));
     }
 
     /// Puts another API into the slot.

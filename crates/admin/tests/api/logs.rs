@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use postrider_admin::config::Access;
-use postrider_logs::{Record, index_of};
+use postrider_logs::Record;
 use postrider_types::{Offset, Partition, Timestamp};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::house::{House, secret_of, token};
 use crate::wire::{Answer, Ask};
@@ -33,7 +32,7 @@ fn record(offset: i64, outcome: &Value) -> Record {
 }
 
 /// A first attempt, its retry, a replay of it, another account's, and one that was never sent.
-fn told() -> Vec<Value> {
+pub(crate) fn told() -> Vec<Value> {
     let of = |id: &str, account: &str, at: &str| json!({ "delivery_id": id, "account_id": account, "date_start": at, "date_end": at, "event_time": at });
     let mut first = outcome(
         "retrying",
@@ -68,14 +67,16 @@ fn told() -> Vec<Value> {
     vec![first, second, replayed, other, skipped]
 }
 
-async fn house(told: &[Value]) -> (House, TempDir) {
+/// What [`told`] tells, as records.
+pub(crate) fn records(told: &[Value]) -> impl Iterator<Item = Record> {
+    (0..).zip(told).map(|(offset, outcome)| record(offset, outcome))
+}
+
+async fn house(told: &[Value]) -> House {
     let tokens = vec![token("all", Access::Read, &[]), token("acme", Access::Read, &["acme"])];
     let house = House::with(tokens).await;
-    let folder = tempfile::tempdir().unwrap();
-    let records = (0..).zip(told).map(|(offset, outcome)| record(offset, outcome));
-    let reader = index_of(&folder.path().join("logs.db"), records).unwrap();
-    house.furnish(|api| api.logs = Some(reader));
-    (house, folder)
+    house.keep_logs(records(told));
+    house
 }
 
 async fn ask(house: &House, who: &str, path: &str) -> Answer {
@@ -86,7 +87,7 @@ async fn ask(house: &House, who: &str, path: &str) -> Answer {
 #[tokio::test]
 async fn outcomes_are_answered_as_they_were_published_newest_first() {
     let told = told();
-    let (house, _folder) = house(&told).await;
+    let house = house(&told).await;
     let answer = ask(&house, "all", "/api/v1/logs").await.expect(200).json();
     // One that was not attempted counts by when it was published.
     let order = [2, 1, 0, 4, 3].map(|at| told[at].clone());
@@ -107,7 +108,7 @@ async fn outcomes_are_answered_as_they_were_published_newest_first() {
 
 #[tokio::test]
 async fn pages_follow_each_other_and_what_comes_after_is_asked_for_by_its_mark() {
-    let (house, _folder) = house(&told()).await;
+    let house = house(&told()).await;
     let (mut seen, mut path) = (0, "/api/v1/logs?limit=2".to_owned());
     loop {
         let page = ask(&house, "all", &path).await.expect(200).json();
@@ -134,7 +135,7 @@ async fn pages_follow_each_other_and_what_comes_after_is_asked_for_by_its_mark()
 
 #[tokio::test]
 async fn parameters_that_make_no_sense_are_refused_by_name() {
-    let (house, _folder) = house(&told()).await;
+    let house = house(&told()).await;
     for query in [
         "limit=0",
         "limit=1001",
@@ -162,7 +163,7 @@ async fn parameters_that_make_no_sense_are_refused_by_name() {
 #[tokio::test]
 async fn a_delivery_tells_its_own_attempts_its_replays_and_its_body() {
     let told = told();
-    let (house, _folder) = house(&told).await;
+    let house = house(&told).await;
     let answer = ask(&house, "acme", "/api/v1/deliveries/tracking-0-1-1.wh_1")
         .await
         .expect(200)
@@ -195,7 +196,7 @@ async fn a_delivery_tells_its_own_attempts_its_replays_and_its_body() {
 
 #[tokio::test]
 async fn a_token_of_an_account_counts_and_sees_its_own_alone() {
-    let (house, _folder) = house(&told()).await;
+    let house = house(&told()).await;
     for (who, query, total) in [
         ("all", "", 5),
         ("acme", "", 3),
@@ -217,7 +218,7 @@ async fn a_token_of_an_account_counts_and_sees_its_own_alone() {
 
 #[tokio::test]
 async fn statistics_count_by_result_event_endpoint_and_hour() {
-    let (house, _folder) = house(&told()).await;
+    let house = house(&told()).await;
     let stats = ask(&house, "all", "/api/v1/stats").await.expect(200).json();
     assert_eq!((&stats["retrying"], &stats["skipped"]), (&json!(2), &json!(1)));
     let total = |of: &str| -> u64 {
