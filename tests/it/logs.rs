@@ -102,30 +102,7 @@ async fn what_is_published_is_found_by_every_filter_alone_and_by_all_together() 
         .iter()
         .find(|outcome| outcome.retry == 2)
         .context("a second retry")?;
-    let field = |name: &str| match &json!(retried)[name] {
-        Value::String(text) => escaped(text),
-        other => other.to_string(),
-    };
-    let mut together = String::new();
-    for name in [
-        "endpoint",
-        "event",
-        "result",
-        "retry",
-        "status_code",
-        "order_id",
-        "transaction_id",
-        "tracking",
-    ] {
-        let own = json!(retried)[name].clone();
-        let query = format!("&{name}={}", field(name));
-        assert_eq!(
-            sorted(dump(&daemon, &query, 1).await?),
-            documents(&outcomes, |outcome| json!(outcome)[name] == own),
-            "{query}"
-        );
-        together.push_str(&query);
-    }
+    let together = found_by_each_field(&daemon, &outcomes, retried).await?;
     let start = retried.date_start.context("it was attempted")?;
     for (query, expected) in [
         ("&retry=true", documents(&outcomes, |outcome| outcome.retry > 0)),
@@ -155,6 +132,35 @@ async fn what_is_published_is_found_by_every_filter_alone_and_by_all_together() 
     }
     assert!(retried.endpoint.ends_with("?key=***"), "{}", retried.endpoint);
     counted(&daemon, &outcomes).await
+}
+
+/// Asks by each field of an outcome alone; returns all of them together.
+async fn found_by_each_field(daemon: &Daemon, outcomes: &[Outcome], retried: &Outcome) -> Result<String> {
+    let field = |name: &str| match &json!(retried)[name] {
+        Value::String(text) => escaped(text),
+        other => other.to_string(),
+    };
+    let mut together = String::new();
+    for name in [
+        "endpoint",
+        "event",
+        "result",
+        "retry",
+        "status_code",
+        "order_id",
+        "transaction_id",
+        "tracking",
+    ] {
+        let own = json!(retried)[name].clone();
+        let query = format!("&{name}={}", field(name));
+        assert_eq!(
+            sorted(dump(daemon, &query, 1).await?),
+            documents(outcomes, |outcome| json!(outcome)[name] == own),
+            "{query}"
+        );
+        together.push_str(&query);
+    }
+    Ok(together)
 }
 
 fn documents(outcomes: &[Outcome], asked: impl Fn(&Outcome) -> bool) -> Vec<String> {

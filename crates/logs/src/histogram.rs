@@ -8,19 +8,10 @@ const OCTAVES: u32 = 32;
 const CLASSES: usize = ((OCTAVES - STEP_BITS + 1) * STEPS) as usize;
 
 /// How many took how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Histogram {
     counts: Vec<u64>,
     total: u64,
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self {
-            counts: Vec::new(),
-            total: 0,
-        }
-    }
 }
 
 impl Histogram {

@@ -68,7 +68,7 @@ impl Seed {
             trigger: Trigger::Event,
             endpoint: format!("https://m.example/{}", self.webhook),
             order_id: Some(self.order.to_string()),
-            transaction_id: (self.order % 2 == 0).then(|| format!("{}_1", self.order)),
+            transaction_id: self.order.is_multiple_of(2).then(|| format!("{}_1", self.order)),
             tracking: Some(format!("T{}", self.order % 3)),
             carrier: None,
             code: None,

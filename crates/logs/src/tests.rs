@@ -128,7 +128,7 @@ fn filter() -> impl Strategy<Value = Filter> {
             accounts: accounts.map(|names| names.iter().map(|name| AccountId::new(name).unwrap()).collect()),
             webhook: webhook.map(|number| WebhookId::new(&format!("wh_{number}")).unwrap()),
             endpoint: webhook
-                .filter(|number| number % 2 == 0)
+                .filter(|number| number.is_multiple_of(2))
                 .map(|number| format!("https://m.example/{number}")),
             event: event.map(|event| EventType::ALL[event]),
             result: result.map(|result| OutcomeResult::ALL[result]),
