@@ -2,19 +2,20 @@
 //! may write.
 
 mod answer;
-mod ask;
-mod catalog;
+pub(crate) mod ask;
+pub(crate) mod catalog;
 mod change;
-mod desk;
+pub(crate) mod desk;
 mod door;
-mod json;
-mod logs;
+pub(crate) mod json;
+pub(crate) mod logs;
 pub(crate) mod openapi;
 pub(crate) mod page;
-mod read;
+pub(crate) mod read;
 mod reseal;
 mod transmit;
 mod what_if;
+pub(crate) mod work;
 
 use std::fmt;
 use std::future::Future;
@@ -31,7 +32,8 @@ use postrider_types::{EventType, Outcome, Transmission, Trigger, Webhook};
 use postrider_webhooks::{Keyring, Manager};
 
 use crate::config::Access;
-pub(crate) use door::Gate;
+pub(crate) use desk::Desk;
+pub(crate) use door::{Gate, is_of_another_page};
 
 /// A Test or a first connection under way; the error says in words why it was not made.
 pub type Transmitted<'a> = Pin<Box<dyn Future<Output = Result<Transmission, String>> + Send + 'a>>;

@@ -114,6 +114,11 @@ impl Tokens {
         self.0.is_empty()
     }
 
+    /// All digests in their order: what only this configuration has.
+    pub(crate) fn digests(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|(digest, _)| digest).copied().collect()
+    }
+
     /// Whose token this is. Takes as long for one that nobody has.
     pub(crate) fn holder(&self, token: &str) -> Option<&Caller> {
         let digest = hash(token);

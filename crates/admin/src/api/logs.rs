@@ -117,7 +117,7 @@ fn none_unknown(unknown: &Unknown) -> Result<(), Problem> {
 }
 
 impl Filtering {
-    fn filter(self, desk: &Desk) -> Filter {
+    pub(crate) fn filter(self, desk: &Desk) -> Filter {
         Filter {
             accounts: desk.caller.accounts(self.account),
             webhook: self.webhook,
@@ -136,7 +136,8 @@ impl Filtering {
 }
 
 impl Desk {
-    fn logs(&self) -> Result<&Reader, Problem> {
+    /// The index, where there is one.
+    pub(crate) fn logs(&self) -> Result<&Reader, Problem> {
         self.api.logs.as_ref().ok_or_else(|| {
             let detail = "this instance keeps no index of the logs: set admin.logs.path to a file";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -228,7 +229,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryOf {
     }
 }
 
-fn no_delivery() -> Problem {
+pub(crate) fn no_delivery() -> Problem {
     let detail = "the logs have no such delivery, or none that this token may see; what is older than admin.logs.max_age is gone";
     Problem::new(StatusCode::NOT_FOUND, detail)
 }
