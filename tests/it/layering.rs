@@ -55,7 +55,7 @@ const EDGES: [(&str, &[&str]); 11] = [
 ];
 
 /// Dependency → the only crates that may ship with it.
-const WALLS: [(&str, &[&str]); 17] = [
+const WALLS: [(&str, &[&str]); 18] = [
     (
         "rdkafka",
         &["postrider-kafka", "postrider-consumer", "postrider", "postrider-tests"],
@@ -78,6 +78,7 @@ const WALLS: [(&str, &[&str]); 17] = [
     ("rustls", &["postrider-delivery", "postrider"]),
     ("axum", &["postrider-admin", "postrider", "postrider-tests"]),
     ("rusqlite", &["postrider-logs"]),
+    ("askama", &["postrider-admin"]),
     ("figment", &["postrider"]),
     ("serde-saphyr", &["postrider"]),
     ("clap", &["postrider"]),

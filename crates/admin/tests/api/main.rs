@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod catalog;
 mod changes;
+mod console;
 mod contract;
 mod document;
 mod first_connections;
