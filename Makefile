@@ -24,7 +24,7 @@ demo: build-tools ## See postrider work: an embedded broker, a receiver, three w
 # The binary is built with the features that the tests are built with, so that nothing is compiled twice. The chaos
 # tests come after the others: some of them measure, and need the machine for themselves. With ARGS they are left out.
 .PHONY: test
-test: build-tools kafka-tools python-tools ## Run every test, those against a real Kafka and the quick chaos tests included
+test: build-tools kafka-tools python-tools browser-tools ## Run every test, those against a real Kafka and the quick chaos tests included
 	$(CARGO) build --locked --workspace $(FAILPOINTS) --lib --bins --tests
 	failed=0; \
 	POSTRIDER_BIN="$(TARGET)/debug/postrider" $(CARGO) test --locked --workspace $(FAILPOINTS) --no-fail-fast $(ARGS) \
@@ -114,6 +114,10 @@ kafka-tools:
 .PHONY: python-tools
 python-tools:
 	@.ci/setup python
+
+.PHONY: browser-tools
+browser-tools:
+	@.ci/setup browser
 
 .PHONY: deny-tool
 deny-tool:
