@@ -110,6 +110,16 @@ await walk(async (stage) => {
   assert.match(await page.getByRole("status").innerText(), /new attempt/);
   await button(page, "Live").click();
   assert.equal(await button(page, "Live").getAttribute("aria-pressed"), "false");
+
+  // Older attempts are a page away, and hours have their bars.
+  await please("fill the last day");
+  await page.reload();
+  await page.waitForFunction(() => document.querySelectorAll("#charts rect.success").length > 20, null, { polling: 500 }).catch(() => page.reload());
+  await link(page, "Older").click();
+  await link(page, "Newest").waitFor();
+  assert.equal(await page.locator("#rows tr").count(), 50);
+  await link(page, "Newest").click();
+  await button(page, "Live").waitFor();
   await stage.lookAround(page, "logs", async (other) => {
     await other.locator("#charts svg").first().waitFor();
     await button(other, "Live").click();

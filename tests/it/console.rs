@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use postrider_tests::browser::walk;
 use postrider_tests::contract::sample;
 use postrider_tests::{Answer, Daemon, Receiver, Scene, Sent};
+use postrider_types::{OutcomeResult, Timestamp};
 use serde_json::{Value, json};
 
 const WRITER: &str = "writer-0123456789abcdef012345";
@@ -55,14 +56,42 @@ async fn a_merchant_walks_from_an_empty_list_to_one_delivery_in_a_filtered_log()
             let shipments = ["order_shipped", "return", "order_error"].map(|name| ("shipments", sample(name).to_vec()));
             let all = tracking.into_iter().map(|body| ("tracking", body));
             produce(&scene, all.chain(shipments)).await?;
-            // Three attempts of a first connection or a Test for each, then the events.
+            // Two first connections, three Tests, and what the events came to.
             until_indexed(&daemon, 12).await
         }
+        "fill the last day" => fill_the_last_day(&scene).await,
         "produce one" => produce(&scene, [("tracking", of_another_parcel()?)]).await,
         "change it meanwhile" => change_meanwhile(&daemon, &elsewhere.url("/hooks/orders")).await,
         other => anyhow::bail!("nobody knows how to {other}"),
     })
     .await
+}
+
+/// Publishes outcomes of the last 22 hours, most of them successes, as other instances would have.
+async fn fill_the_last_day(scene: &Scene) -> Result<()> {
+    const HOUR: i64 = 3_600_000;
+    let outcomes = scene.outcomes(1).await?;
+    let real = outcomes
+        .into_iter()
+        .find(|outcome| outcome.result == OutcomeResult::Success);
+    let real = real.context("a success")?;
+    let now = real.date_start.context("it was sent")?;
+    let records = (0..22 * 12).map(|number: i64| {
+        let (hour, attempt) = (1 + number / 12, number % 12);
+        let mut past = real.clone();
+        let spent = 40.0 + f64::from(u32::try_from((number * 37) % 90 + hour * 3).unwrap_or_default());
+        let start = Timestamp::from_millis(now.as_millis() - hour * HOUR + attempt * 1_000);
+        past.delivery_id = serde_json::from_value(json!(format!("past-0-{number}-0.{}", real.webhook_id)))?;
+        (past.date_start, past.time_spent_ms) = (Some(start), Some(spent));
+        past.date_end = Some(Timestamp::from_millis(start.as_millis() + 60));
+        if attempt < hour % 4 {
+            past.result = OutcomeResult::Failed;
+            (past.status_code, past.status_text) = (Some(500), Some("Internal Server Error".to_owned()));
+        }
+        Ok(Sent::value(serde_json::to_vec(&past)?))
+    });
+    let records: Vec<Sent> = records.collect::<Result<_>>()?;
+    scene.topic("results").produce(records).await
 }
 
 fn of_another_parcel() -> Result<Vec<u8>> {

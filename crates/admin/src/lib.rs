@@ -12,7 +12,7 @@
 //!    work with the [`Api`] that was put into its [`ApiSlot`], and every change is told of in the log.
 //! 5. What goes wrong is answered as `application/problem+json` (RFC 9457).
 //!
-//! Everything else is the [`console`]: pages for people, over the same [`Api`] and by the same rules.
+//! Everything else is the console: pages for people, over the same [`Api`] and by the same rules.
 //!
 //! `/openapi.json` describes the API, written from the code; `/docs` is the same as a page.
 //!
