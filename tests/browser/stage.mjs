@@ -73,6 +73,8 @@ export class Stage {
     await page.screenshot({ path: path.join(process.env.PICTURES, `${name}.png`), fullPage: true });
     const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
     assert.ok(over <= 0, `${name}: the page is ${over} pixels wider than the window`);
+    const html = await page.content();
+    for (const secret of facts.secrets ?? []) assert.equal(html.includes(secret), false, `${name} shows a secret`);
     await page.evaluate(AXE);
     const { violations } = await page.evaluate(() => window.axe.run(document, {
       runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],

@@ -68,6 +68,12 @@ await walk(async (stage) => {
   await page.goto(base);
   await button(page, "Sign out").click();
 
+  // A page whose session is over asks to sign in as soon as it asks for anything.
+  await page.goto(`${base}/logs`);
+  await page.context().clearCookies();
+  await page.evaluate(() => window.htmx.ajax("GET", "/logs/rows?after=a", "#main"));
+  await page.waitForURL("**/sign-in?next=/logs");
+
   // Another account's webhook is no webhook.
   await signIn(facts.other);
   await page.goto(`${base}/webhooks/${facts.id}`);

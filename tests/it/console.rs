@@ -49,6 +49,7 @@ async fn a_merchant_walks_from_an_empty_list_to_one_delivery_in_a_filtered_log()
     let daemon = scene.start().await?;
     let facts = json!({
         "hook": receiver.url("/hooks/orders"), "broken": receiver.url("/broken"), "moved": elsewhere.url("/hooks/orders"),
+        "secrets": ["hunter2-hunter2", STANDARD.encode("merchant:hunter2-hunter2")],
     });
     walk("merchant", &console(&daemon), &facts, async |what| match what {
         "produce" => {
@@ -129,7 +130,7 @@ async fn the_console_is_used_without_a_pointer() -> Result<()> {
     let receiver = Receiver::start().await?;
     let scene = scene().await?;
     let daemon = scene.start().await?;
-    let facts = json!({ "hook": receiver.url("/hook") });
+    let facts = json!({ "hook": receiver.url("/hook"), "secrets": ["hunter2-hunter2"] });
     walk("keyboard", &console(&daemon), &facts, async |_| {
         produce(&scene, [("tracking", sample("tracking_update").to_vec())]).await?;
         until_indexed(&daemon, 3).await
@@ -183,7 +184,7 @@ async fn records_and_replies_that_are_scripts_stay_text() -> Result<()> {
     walk(
         "hostile",
         &console(&daemon),
-        &json!({ "id": webhook["id"] }),
+        &json!({ "id": webhook["id"], "secrets": ["hunter2"] }),
         async |_| {
             let records = [SCRIPT, IMAGE, TURNED].map(|evil| {
                 let mut record: Value = serde_json::from_slice(&sample("tracking_update")).unwrap_or_default();

@@ -10,8 +10,8 @@
 //! 3. A template makes the page. Every text of somebody else's is a [`text::Text`], and the template escapes it.
 //! 4. The policy that goes with it lets the browser load nothing but this program's own files.
 //!
-//! Reading order: `session`, `door`, `sign_in`, `page`, `text`, `hook`, `hooks`, `fields`, `form`, `editor`, `trial`,
-//! `attempt`, `logs`, `delivery`, `charts`, `assets`.
+//! Reading order: `session`, `door`, `sign_in`, `page`, `text`, `hook`, `hooks`, `fields`, `form`, `errors`, `editor`, `trial`,
+//! `attempt`, `logs`, `delivery`, `charts`, `picture`, `assets`.
 
 pub(crate) mod assets;
 mod attempt;
@@ -19,12 +19,14 @@ mod charts;
 mod delivery;
 mod door;
 mod editor;
+mod errors;
 mod fields;
 mod form;
 mod hook;
 mod hooks;
 mod logs;
 mod page;
+mod picture;
 mod session;
 mod sign_in;
 mod text;

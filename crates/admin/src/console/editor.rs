@@ -8,8 +8,9 @@ use postrider_types::{Webhook, WebhookId};
 use serde_json::json;
 
 use super::door::Visit;
+use super::errors::Errors;
 use super::fields::Fields;
-use super::form::{Errors, Form, patch};
+use super::form::{Form, patch};
 use super::hooks::{Saved, id, path_of, saved};
 use super::page::{Shown, Viewer, page, page_as};
 use super::text::Text;

@@ -9,12 +9,11 @@ use postrider_types::status::CATALOG;
 use serde_json::{Map, Value};
 
 use super::attempt::{Attempt, result_name};
-use super::charts::grouped;
 use super::door::Visit;
+use super::errors::Errors;
 use super::fields::{Asked, Fields, query};
-use super::form::Errors;
 use super::page::{Shown, Viewer, page, page_as};
-use super::text::Text;
+use super::text::{Text, grouped};
 use crate::api::Desk;
 use crate::api::ask::typed;
 use crate::api::logs::Filtering;

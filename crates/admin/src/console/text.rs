@@ -160,6 +160,31 @@ pub(super) fn spent(millis: f64) -> String {
     }
 }
 
+/// A share of 1 in percent. What is not all of it is not shown as all of it.
+pub(super) fn share(rate: Option<f64>) -> String {
+    let Some(rate) = rate else { return "–".to_owned() };
+    let percent = rate * 100.0;
+    let shown = if percent < 100.0 { percent.min(99.9) } else { percent };
+    if shown < 100.0 {
+        format!("{shown:.1} %")
+    } else {
+        "100 %".to_owned()
+    }
+}
+
+/// A number with its thousands apart.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +205,15 @@ mod tests {
              \"d\": {},\n  \"e\": []\n}"
         );
         assert_eq!(Text::body("{\"a\":").to_string(), "{\"a\":");
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(share(None), "–");
+        assert_eq!(share(Some(1.0)), "100 %");
+        assert_eq!(share(Some(0.99999)), "99.9 %");
     }
 
     #[test]
