@@ -60,7 +60,10 @@ async fn a_merchant_walks_from_an_empty_list_to_one_delivery_in_a_filtered_log()
             // Two first connections, three Tests, and what the events came to.
             until_indexed(&daemon, 12).await
         }
-        "fill the last day" => fill_the_last_day(&scene).await,
+        "fill the last day" => {
+            fill_the_last_day(&scene).await?;
+            until_indexed(&daemon, 264 + 12).await
+        }
         "produce one" => produce(&scene, [("tracking", of_another_parcel()?)]).await,
         "change it meanwhile" => change_meanwhile(&daemon, &elsewhere.url("/hooks/orders")).await,
         other => anyhow::bail!("nobody knows how to {other}"),
@@ -103,7 +106,7 @@ fn of_another_parcel() -> Result<Vec<u8>> {
     Ok(parcel.to_string().into_bytes())
 }
 
-/// Waits until the index holds so many outcomes, and none of them waits for another attempt.
+/// Waits until the index holds so many outcomes.
 async fn until_indexed(daemon: &Daemon, count: u64) -> Result<()> {
     let ask = || async {
         let (status, stats) = daemon.api("GET", "/stats", None).await?;

@@ -5,6 +5,7 @@ use postrider_admin::config::Access;
 use serde_json::json;
 
 use crate::house::{House, secret_of, token};
+use crate::logs;
 use crate::wire::{Answer, Ask};
 
 /// Pages and what they are asked with; `{id}` is a webhook.
@@ -356,4 +357,58 @@ async fn before_the_webhooks_were_read_the_console_says_so() {
     let house = House::starting(Vec::new()).await;
     let answer = send(&house, Ask::new("GET", "/")).await.expect(503);
     assert!(answer.body.contains("postrider is still starting"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn logs_are_those_of_the_sessions_accounts_on_every_page() {
+    let mut told = logs::told();
+    told[3]["endpoint"] = json!("https://secret-shop.example/hooks");
+    told[3]["order_id"] = json!("secret-order");
+    let house = logs::house(&told).await;
+    let cookie = signed_in(&house, "acme").await;
+    let own = "/deliveries/tracking-0-1-1.wh_1";
+    let other = "/deliveries/gone-0-2-1.wh_2";
+    for (path, status) in [
+        ("/logs", 200),
+        ("/logs?account=shop", 200),
+        ("/logs?order_id=x", 200),
+        ("/logs/rows?after=a", 200),
+        ("/logs/charts?from=2026-11-22", 200),
+        (own, 200),
+        (other, 404),
+        (&*format!("{other}/peek?attempt=gone-0-2-1_wh_2--1"), 404),
+        ("/logs?from=soon", 422),
+        ("/logs?cursor=none", 400),
+        ("/logs/rows?after=none", 400),
+    ] {
+        let answer = send(&house, Ask::new("GET", path).with("cookie", &cookie)).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+        for word in ["secret-shop", "secret-order", "wh_2", "wh_3"] {
+            assert!(!answer.body.contains(word) || path == other, "{path} shows {word}");
+        }
+    }
+    let all = send(
+        &house,
+        Ask::new("GET", other).with("cookie", &signed_in(&house, "all").await),
+    )
+    .await;
+    assert!(all.expect(200).body.contains("secret-order"));
+    let delivery = send(&house, Ask::new("GET", own).with("cookie", &cookie))
+        .await
+        .expect(200);
+    for shown in ["Attempt 1", "Attempt 2", "<h2>Replay <code>", "due since"] {
+        assert!(delivery.body.contains(shown), "{shown} is not in\n{}", delivery.body);
+    }
+}
+
+#[tokio::test]
+async fn what_came_since_is_told_with_what_to_ask_next() {
+    let house = logs::house(&logs::told()).await;
+    let cookie = signed_in(&house, "all").await;
+    let ask = |after: &str| Ask::new("GET", &format!("/logs/rows?after={after}")).with("cookie", &cookie);
+    let all = send(&house, ask("a")).await.expect(200);
+    assert_eq!(all.body.matches("<tr id=").count(), 5);
+    assert_eq!(all.header("hx-trigger"), "{\"marked\": {\"after\": \"a0-5\"}}");
+    let none = send(&house, ask("a0-5")).await.expect(200);
+    assert_eq!(none.body.trim(), "");
 }

@@ -72,7 +72,7 @@ pub(crate) fn records(told: &[Value]) -> impl Iterator<Item = Record> {
     (0..).zip(told).map(|(offset, outcome)| record(offset, outcome))
 }
 
-async fn house(told: &[Value]) -> House {
+pub(crate) async fn house(told: &[Value]) -> House {
     let tokens = vec![token("all", Access::Read, &[]), token("acme", Access::Read, &["acme"])];
     let house = House::with(tokens).await;
     house.keep_logs(records(told));
