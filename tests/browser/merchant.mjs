@@ -41,7 +41,8 @@ await walk(async (stage) => {
   await page.getByLabel("Filter").fill("");
   await button(page, "Save").click();
   await page.locator("#auth\\.username-error0").waitFor();
-  assert.match(await page.locator("#events-error0").innerText(), /^Events /);
+  assert.equal(await page.evaluate(() => document.activeElement.matches("[data-focus]")), true, "the faults have the focus again");
+  assert.match(await page.locator("#events-error0").innerText(), /^The list of events is empty/);
   await stage.look(page, "add-faults-of-the-api");
 
   // Saved: the secret once, and what the first connection came to.

@@ -13,7 +13,7 @@ const LABELS: [(&str, &str); 24] = [
     ("url", "URL"),
     ("description", "Description"),
     ("account_id", "Account"),
-    ("events", "Events"),
+    ("events", "The list of events"),
     ("filter", "Filter"),
     ("signing.secret", "Signing secret"),
     ("signing", "Signing"),
