@@ -24,7 +24,7 @@ demo: build-tools ## See postrider work: an embedded broker, a receiver, three w
 # The binary is built with the features that the tests are built with, so that nothing is compiled twice. The chaos
 # tests come after the others: some of them measure, and need the machine for themselves. With ARGS they are left out.
 .PHONY: test
-test: build-tools kafka-tools python-tools ## Run every test, those against a real Kafka and the quick chaos tests included
+test: build-tools kafka-tools python-tools browser-tools ## Run every test, those against a real Kafka and the quick chaos tests included
 	$(CARGO) build --locked --workspace $(FAILPOINTS) --lib --bins --tests
 	failed=0; \
 	POSTRIDER_BIN="$(TARGET)/debug/postrider" $(CARGO) test --locked --workspace $(FAILPOINTS) --no-fail-fast $(ARGS) \
@@ -81,6 +81,13 @@ fuzz: build-tools fuzz-tool ## Feed the parsers of foreign text with made-up inp
 bench: build-tools ## Run the benchmarks
 	$(CARGO) bench --locked --package postrider-benches $(ARGS)
 
+# A million outcomes on a real broker: minutes, and 5 GB of disk.
+.PHONY: bench-logs
+bench-logs: build-tools kafka-tools ## Measure the index of the logs: rows a second, answers, kills, building it again
+	$(CARGO) build --locked --release --package postrider
+	POSTRIDER_BIN="$(TARGET)/release/postrider" $(CARGO) bench --locked --package postrider-benches \
+		--features broker --bench logs
+
 .PHONY: kafka
 kafka: kafka-tools ## Start a real Kafka on 127.0.0.1:19092 to play with
 	@$(KAFKA) start
@@ -108,6 +115,10 @@ kafka-tools:
 .PHONY: python-tools
 python-tools:
 	@.ci/setup python
+
+.PHONY: browser-tools
+browser-tools:
+	@.ci/setup browser
 
 .PHONY: deny-tool
 deny-tool:

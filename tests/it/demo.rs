@@ -8,6 +8,7 @@ async fn the_demo_delivers_everything_and_leaves() -> Result<()> {
     let ran = run(&["demo", "--count", "6", "--exit"]).await?;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for shown in [
+        "Console   http://127.0.0.1:",
         "24957298",
         "tracking_update",
         "order_shipped",

@@ -6,6 +6,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod delivery;
@@ -23,6 +25,8 @@ mod hostile;
 mod isolation;
 #[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod logs;
 #[cfg(test)]
 mod parked;
 #[cfg(test)]

@@ -24,6 +24,7 @@
 
 pub mod binary;
 pub mod broker;
+pub mod browser;
 pub mod contract;
 pub mod daemon;
 pub mod dns;

@@ -2,19 +2,21 @@
 //! may write.
 
 mod answer;
-mod ask;
-mod catalog;
+pub(crate) mod ask;
+pub(crate) mod catalog;
 mod change;
-mod desk;
+pub(crate) mod desk;
 mod door;
 mod explain;
-mod json;
+pub(crate) mod json;
+pub(crate) mod logs;
 pub(crate) mod openapi;
 pub(crate) mod page;
-mod read;
+pub(crate) mod read;
 mod reseal;
 mod transmit;
 mod what_if;
+pub(crate) mod work;
 
 use std::fmt;
 use std::future::Future;
@@ -22,15 +24,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, patch, post};
 use parking_lot::RwLock;
-use postrider_types::{EventType, Transmission, Trigger, Webhook};
+use postrider_logs::Reader;
+use postrider_types::{EventType, Outcome, Transmission, Trigger, Webhook};
 use postrider_webhooks::{Keyring, Manager};
 
 use crate::config::Access;
 use crate::explained::Explainer;
-pub(crate) use door::Gate;
+pub(crate) use desk::Desk;
+pub(crate) use door::{Gate, is_of_another_page};
 
 /// A Test or a first connection under way; the error says in words why it was not made.
 pub type Transmitted<'a> = Pin<Box<dyn Future<Output = Result<Transmission, String>> + Send + 'a>>;
@@ -44,6 +49,15 @@ pub trait Tester: Send + Sync + fmt::Debug {
     fn transmit<'a>(&'a self, webhook: Arc<Webhook>, event: EventType, trigger: Trigger) -> Transmitted<'a>;
 }
 
+/// An event's body that is looked for; the error says in words why there is none.
+pub type Body<'a> = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send + 'a>>;
+
+/// Finds the bodies of events.
+pub trait Bodies: Send + Sync + fmt::Debug {
+    /// What the requests of a delivery carried: read where the event came from, while it is kept there.
+    fn body<'a>(&'a self, outcome: &'a Outcome) -> Body<'a>;
+}
+
 /// What the API works with.
 #[derive(Clone)]
 pub struct Api {
@@ -55,6 +69,10 @@ pub struct Api {
     pub reseal: Reseal,
     /// Finds out what is known of an order or a delivery.
     pub explainer: Arc<dyn Explainer>,
+    /// Answers from the index of the results topic; `None` where there is no index.
+    pub logs: Option<Reader>,
+    /// Finds the bodies of events.
+    pub bodies: Arc<dyn Bodies>,
 }
 
 impl fmt::Debug for Api {
@@ -102,6 +120,9 @@ fn reading() -> Routes {
         ("/api/v1/statuses", get(catalog::statuses)),
         ("/api/v1/route", post(what_if::route)),
         ("/api/v1/explain", get(explain::explain)),
+        ("/api/v1/logs", get(logs::list)),
+        ("/api/v1/deliveries/{id}", get(logs::delivery)),
+        ("/api/v1/stats", get(logs::stats)),
     ]
 }
 

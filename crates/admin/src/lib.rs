@@ -1,4 +1,4 @@
-//! The admin API, health, readiness and metrics over HTTP.
+//! The admin API, the console, health, readiness and metrics over HTTP.
 //!
 //! # Life of a request
 //!
@@ -12,13 +12,17 @@
 //!    work with the [`Api`] that was put into its [`ApiSlot`], and every change is told of in the log.
 //! 5. What goes wrong is answered as `application/problem+json` (RFC 9457).
 //!
-//! `/openapi.json` describes all of it, written from the code; `/docs` is the same as a page.
+//! Everything else is the console: pages for people, over the same [`Api`] and by the same rules.
+//!
+//! `/openapi.json` describes the API, written from the code; `/docs` is the same as a page.
 //!
 //! Reading order: `config`, `health`, `server`, `routes`, `host`, `problem`, `stall`, `tokens`, `failures`, `api` and
-//! in it `door`, `desk`, `ask`, `json`, `answer`, `read`, `change`, `transmit`, `what_if`, `explain`, `openapi`.
+//! in it `door`, `desk`, `ask`, `json`, `answer`, `read`, `logs`, `work`, `change`, `transmit`, `what_if`, `explain`,
+//! `openapi`; then `console`.
 
 pub mod api;
 pub mod config;
+mod console;
 pub mod explained;
 mod failures;
 pub mod health;
@@ -29,7 +33,7 @@ pub mod server;
 mod stall;
 mod tokens;
 
-pub use api::{Api, ApiSlot, Reseal, Tester, Transmitted};
+pub use api::{Api, ApiSlot, Bodies, Body, Reseal, Tester, Transmitted};
 pub use config::Config;
 pub use health::{Condition, Health, Heartbeat};
 pub use server::{BindError, Server};

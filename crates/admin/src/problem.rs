@@ -47,6 +47,31 @@ impl Problem {
         Refusal::NotFound.into()
     }
 
+    /// A change that a token for reading asks for.
+    pub(crate) fn read_only() -> Self {
+        Self::forbidden("this token may only read; changes need one with `access: write`")
+    }
+
+    /// The status, as an HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).expect("a problem is made from a status")
+    }
+
+    /// What went wrong, in words.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields that cannot be taken.
+    pub(crate) fn errors(&self) -> &[Fault] {
+        &self.errors
+    }
+
+    /// The header that goes with it.
+    pub(crate) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        self.header.as_deref().cloned()
+    }
+
     /// Something the token does not allow.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
@@ -95,7 +120,7 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
-        let status = StatusCode::from_u16(self.status).expect("a problem is made from a status");
+        let status = self.status();
         let header = self.header.take();
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();

@@ -16,6 +16,7 @@ use prometheus::{Registry, TextEncoder};
 use serde_json::json;
 
 use crate::api::{self, Gate, openapi, page};
+use crate::console;
 use crate::health::Health;
 use crate::host::Hosts;
 use crate::problem::Problem;
@@ -66,6 +67,7 @@ pub(crate) fn router(health: Health, registry: Registry, hosts: Hosts, gate: &Ar
         .merge(Router::new().route("/metrics", get(metrics)).with_state(registry))
         .merge(written)
         .merge(api::router(gate))
+        .merge(console::router(gate))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method);
     guarded(routes, hosts)
@@ -167,8 +169,11 @@ pub(crate) async fn docs(State(written): State<Written>) -> Response {
     (headers, written.docs).into_response()
 }
 
-async fn unknown() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; /docs says what there is")
+async fn unknown(headers: HeaderMap) -> Response {
+    if console::wants_page(&headers) {
+        return console::unknown();
+    }
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; /docs says what there is").into_response()
 }
 
 async fn wrong_method() -> Problem {
@@ -204,11 +209,14 @@ pub(crate) fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
-/// Nobody keeps an answer: it is of one moment and for one caller. And nobody guesses at what it is.
+/// Nobody keeps an answer that does not say otherwise: it is of one moment and for one caller. And nobody guesses at
+/// what it is.
 async fn never_kept(request: Request, next: Next) -> Response {
     let mut answer = next.run(request).await;
     let headers = answer.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }

@@ -77,13 +77,16 @@ impl Caller {
         self.sees_all() || self.accounts.contains(account)
     }
 
-    /// The accounts it sees; empty means all.
-    pub(crate) fn accounts(&self) -> &[AccountId] {
-        &self.accounts
-    }
-
     pub(crate) fn sees_all(&self) -> bool {
         self.accounts.is_empty()
+    }
+
+    /// The accounts that the caller sees, of which only the one that is named; `None` for all there are.
+    pub(crate) fn accounts(&self, named: Option<AccountId>) -> Option<Vec<AccountId>> {
+        match named {
+            Some(named) => Some(Some(named).filter(|named| self.sees(named)).into_iter().collect()),
+            None => (!self.sees_all()).then(|| self.accounts.to_vec()),
+        }
     }
 
     /// The account of what names none; `None` when the caller has to name it.
@@ -109,6 +112,11 @@ impl Tokens {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// All digests in their order: what only this configuration has.
+    pub(crate) fn digests(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|(digest, _)| digest).copied().collect()
     }
 
     /// Whose token this is. Takes as long for one that nobody has.

@@ -96,6 +96,24 @@ impl Connection {
         self.tuned(&tuned, &owned)
     }
 
+    /// For reading single records: as a table is read, with as little ahead as can be.
+    #[must_use]
+    pub fn lookup(&self) -> ClientConfig {
+        let mut config = self.table();
+        config.set("queued.min.messages", "1");
+        config.set("fetch.wait.max.ms", "10");
+        config
+    }
+
+    /// For reading a long topic fast: as a table is read, with more ahead.
+    #[must_use]
+    pub fn feed(&self) -> ClientConfig {
+        let mut config = self.table();
+        config.set("queued.max.messages.kbytes", "16384");
+        config.set("fetch.queue.backoff.ms", "10");
+        config
+    }
+
     /// For publishing; with a transactional id, in transactions.
     #[must_use]
     pub fn producer(&self, transactional_id: Option<&str>, largest_record: usize) -> ClientConfig {

@@ -9,7 +9,7 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `search`, `journal`, `topics`, `rights`, `access`.
+//! `tail`, `feed`, `lookup`, `search`, `journal`, `topics`, `rights`, `access`.
 
 pub mod access;
 pub mod aside;
@@ -18,7 +18,9 @@ pub mod committer;
 pub mod config;
 pub mod connection;
 pub mod encode;
+pub mod feed;
 pub mod journal;
+pub mod lookup;
 pub mod metrics;
 pub mod offsets;
 pub mod parked;

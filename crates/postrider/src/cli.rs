@@ -4,6 +4,7 @@ mod check_config;
 mod completions;
 mod demo;
 mod explain;
+mod logs;
 mod moment;
 pub(crate) mod output;
 mod receive;
@@ -60,6 +61,7 @@ Try it:
   postrider explain 24957298                        what became of an order, and what comes next
   postrider webhooks add --url https://merchant.example/hooks --events order_shipped
   postrider webhooks apply -f webhooks.yaml --dry-run
+  postrider logs --follow --result failed           what becomes of deliveries, as it happens
 
 Configuration: defaults, then the file, then variables such as POSTRIDER_DELIVERY__TIMEOUT=10s, then --set.
 Exit codes: 0 done, 1 failed, 64 bad usage, 69 Kafka or the API could not be reached, 78 bad configuration.";
@@ -86,6 +88,8 @@ enum Command {
     /// Lists, adds, changes and tests webhooks through the admin API
     #[command(subcommand)]
     Webhooks(webhooks::Webhooks),
+    /// Shows what became of deliveries, through the admin API
+    Logs(Box<logs::Logs>),
     /// Seals stored secrets anew
     #[command(subcommand)]
     Secrets(secrets::Secrets),
@@ -122,6 +126,7 @@ fn dispatch(command: Command, variables: BTreeMap<String, String>) -> anyhow::Re
         Command::CheckConfig(command) => command.run(variables),
         Command::Topics(command) => command.run(variables),
         Command::Webhooks(command) => command.run(&variables),
+        Command::Logs(command) => command.run(&variables),
         Command::Secrets(command) => command.run(&variables),
         Command::Route(command) => command.run(variables),
         Command::Explain(command) => command.run(&variables),

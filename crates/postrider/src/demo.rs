@@ -50,7 +50,10 @@ pub(crate) async fn run(length: Length) -> anyhow::Result<()> {
     let stop = signals.stop.clone();
     let broker = Broker::start().context("the embedded broker does not start")?;
     let receiver = Receiver::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None, merchants::answer).await?;
-    let config = configuration(&broker, receiver.address());
+    // Gone with the demo.
+    let folder = tempfile::tempdir().context("there is no temporary folder for the index of the logs")?;
+    let mut config = configuration(&broker, receiver.address());
+    config.admin.logs.path = Some(folder.path().join("logs.db"));
     broker.create_topics(&config)?;
     let receiving = tokio::spawn(receiver.run(CancellationToken::new()));
 

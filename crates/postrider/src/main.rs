@@ -14,11 +14,12 @@ mod receiver;
 mod secrets;
 mod shutdown;
 mod telemetry;
-mod visible;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::process::ExitCode;
+
+pub(crate) use postrider_types::visible;
 
 fn main() -> ExitCode {
     // More than one TLS implementation can be linked in; the first choice wins for the whole process.

@@ -16,6 +16,7 @@
 
 mod cluster;
 mod ending;
+mod logs;
 mod manage;
 mod parts;
 mod probes;
@@ -176,13 +177,19 @@ struct Metrics {
     routing: postrider_routing::Metrics,
     delivery: postrider_delivery::Metrics,
     kafka: postrider_kafka::Metrics,
+    /// `None` where there is no index of the logs.
+    logs: Option<postrider_logs::Metrics>,
 }
 
 impl Metrics {
-    fn register(registry: &Registry, max_webhook_series: usize) -> prometheus::Result<Self> {
+    fn register(registry: &Registry, config: &Config) -> prometheus::Result<Self> {
         telemetry::register(registry)?;
-        let delivery = postrider_delivery::Metrics::register(registry, max_webhook_series)?;
+        let delivery = postrider_delivery::Metrics::register(registry, config.telemetry.max_webhook_series)?;
+        let has_logs = config.admin.logs.path.is_some();
         Ok(Self {
+            logs: has_logs
+                .then(|| postrider_logs::Metrics::register(registry))
+                .transpose()?,
             consumer: postrider_consumer::Metrics::register(registry)?,
             routing: postrider_routing::Metrics::register(registry, delivery.deliveries())?,
             kafka: postrider_kafka::Metrics::register(registry)?,
@@ -201,7 +208,7 @@ impl Core {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             admin,
-            metrics: Metrics::register(&registry, config.telemetry.max_webhook_series)?,
+            metrics: Metrics::register(&registry, &config)?,
             connection: Connection::new(config.kafka.clone(), &config.instance_id).in_group(&config.consumer.group_id),
             config,
             registry,
@@ -259,7 +266,9 @@ impl Core {
         let committer = committer.counting_from(own);
         let egress = self.egress()?;
         let dispatcher = self.dispatcher(&egress, limits.retry, tables.pending().failing())?;
-        self.open_api(api, &egress, limits, &directory, tables.reached())?;
+        let logs = logs::Logs::follow(&self)?;
+        let parts = (limits, tables.reached(), logs.reader());
+        self.open_api(api, &egress, &directory, parts)?;
         let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
         tables.follow(Arc::clone(&directory), gauges, self.successes.clone(), &self.stop)?;
         let (joined, is_joined) = watch::channel(false);
@@ -280,6 +289,7 @@ impl Core {
             .run_stages(directory.table(), consumer, dispatcher, committer)
             .await;
         watching.iter().for_each(JoinHandle::abort);
+        logs.end().await;
         ended
     }
 

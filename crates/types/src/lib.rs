@@ -25,6 +25,7 @@ pub mod status;
 pub mod successes;
 pub mod transmission;
 pub mod units;
+pub mod visible;
 pub mod webhook;
 
 pub use clock::{Clock, Timestamp};

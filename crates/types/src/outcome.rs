@@ -31,6 +31,9 @@ pub enum OutcomeResult {
 }
 
 impl OutcomeResult {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Success, Self::Retrying, Self::Failed, Self::Skipped];
+
     /// The results that end a delivery.
     pub const FINAL: [Self; 3] = [Self::Success, Self::Failed, Self::Skipped];
 

@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use postrider_types::{FirstConnection, Webhook};
-use postrider_webhooks::{Changed, Listed, Origin};
+use postrider_types::Webhook;
+use postrider_webhooks::{Listed, Origin};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use super::work::Done;
 
 /// A webhook's document: its secrets masked by their own type, its status with the owner's switch in it.
 pub(super) fn document(webhook: &Webhook, origin: Origin) -> Value {
@@ -17,12 +19,13 @@ pub(super) fn document(webhook: &Webhook, origin: Origin) -> Value {
 }
 
 /// The answer to a change. A secret that was made is in it, this once.
-pub(super) fn changed(changed: &Changed, first_connection: Option<FirstConnection>) -> Response {
+pub(super) fn done(done: &Done) -> Response {
+    let changed = &done.changed;
     let mut document = document(&changed.webhook, Origin::Managed);
     if let Some(secret) = &changed.generated {
         document["signing"]["secret"] = json!(secret.expose());
     }
-    if let Some(first) = first_connection {
+    if let Some(first) = &done.first_connection {
         document["first_connection"] = json!(first);
     }
     tagged(&changed.webhook, document)

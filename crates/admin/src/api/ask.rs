@@ -136,7 +136,7 @@ fn read(body: &[u8]) -> Result<Value, Problem> {
 }
 
 /// Reads a document as a type, or names the field that cannot be taken.
-pub(super) fn typed<T: DeserializeOwned>(document: Value) -> Result<T, Problem> {
+pub(crate) fn typed<T: DeserializeOwned>(document: Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(document).map_err(|error| {
         let path = Some(error.path().to_string())
             .filter(|path| path != ".")

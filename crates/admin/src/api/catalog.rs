@@ -50,7 +50,7 @@ fn entry(event: EventType) -> Entry {
     }
 }
 
-const fn description(event: EventType) -> &'static str {
+pub(crate) const fn description(event: EventType) -> &'static str {
     match event {
         EventType::OrderShipped => "A shipment was made, or a return (`is_return` is true).",
         EventType::OrderError => "A shipment could not be made.",

@@ -1,12 +1,8 @@
-//! Changing webhooks.
-
-use std::future::Future;
+//! The routes that change webhooks.
 
 use axum::extract::Extension;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use postrider_types::WebhookId;
-use postrider_webhooks::Changed;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,16 +10,6 @@ use super::answer;
 use super::ask::{Document, Id, IfMatch, Nothing, Params};
 use super::desk::Desk;
 use crate::problem::Problem;
-
-/// Goes on when the caller hangs up: what was changed has to be told of in the audit log.
-pub(super) async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
-    }
-}
 
 /// Adds a webhook.
 ///
@@ -41,16 +27,10 @@ pub(super) async fn to_the_end<T: Send + 'static>(
 pub(super) async fn add(
     Extension(desk): Extension<Desk>,
     _: Params<Nothing>,
-    Document(mut document): Document,
+    Document(document): Document,
 ) -> Result<Response, Problem> {
-    desk.settle_account(&mut document)?;
-    to_the_end(async move {
-        let changed = desk.api.manager.add(document).await?;
-        desk.note("webhook.add", &changed.webhook);
-        let first = desk.first_connection(&changed).await;
-        Ok(answer::created(&changed.webhook, answer::changed(&changed, first)))
-    })
-    .await
+    let done = desk.add(document).await?;
+    Ok(answer::created(&done.changed.webhook, answer::done(&done)))
 }
 
 /// Edits a webhook by a merge patch (RFC 7396).
@@ -77,14 +57,7 @@ pub(super) async fn edit(
     _: Params<Nothing>,
     Document(patch): Document,
 ) -> Result<Response, Problem> {
-    desk.webhook(&id)?;
-    to_the_end(async move {
-        let changed = desk.api.manager.edit(&id, patch, version).await?;
-        desk.note("webhook.edit", &changed.webhook);
-        let first = desk.first_connection(&changed).await;
-        Ok(answer::changed(&changed, first))
-    })
-    .await
+    desk.edit(id, patch, version).await.map(|done| answer::done(&done))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -116,24 +89,10 @@ pub(super) async fn remove(
     Params(ask): Params<Removal>,
 ) -> Result<Response, Problem> {
     if ask.purge {
-        return purge(desk, id, version).await;
+        desk.purge(id, version).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    desk.webhook(&id)?;
-    to_the_end(async move {
-        let changed = desk.api.manager.cancel(&id, version).await?;
-        desk.answered("webhook.cancel", &changed)
-    })
-    .await
-}
-
-async fn purge(desk: Desk, id: WebhookId, version: Option<u64>) -> Result<Response, Problem> {
-    let listed = desk.webhook(&id)?;
-    to_the_end(async move {
-        desk.api.manager.purge(&id, version).await?;
-        desk.note("webhook.purge", &listed.webhook);
-        Ok(StatusCode::NO_CONTENT.into_response())
-    })
-    .await
+    desk.cancel(id, version).await.map(|done| answer::done(&done))
 }
 
 /// Switches a webhook on.
@@ -151,12 +110,7 @@ pub(super) async fn enable(
     IfMatch(version): IfMatch,
     _: Params<Nothing>,
 ) -> Result<Response, Problem> {
-    desk.webhook(&id)?;
-    to_the_end(async move {
-        let changed = desk.api.manager.switch(&id, true, version).await?;
-        desk.answered("webhook.enable", &changed)
-    })
-    .await
+    desk.switch(id, true, version).await.map(|done| answer::done(&done))
 }
 
 /// Switches a webhook off.
@@ -174,12 +128,7 @@ pub(super) async fn disable(
     IfMatch(version): IfMatch,
     _: Params<Nothing>,
 ) -> Result<Response, Problem> {
-    desk.webhook(&id)?;
-    to_the_end(async move {
-        let changed = desk.api.manager.switch(&id, false, version).await?;
-        desk.answered("webhook.disable", &changed)
-    })
-    .await
+    desk.switch(id, false, version).await.map(|done| answer::done(&done))
 }
 
 /// Gives a webhook another signing secret.
@@ -200,18 +149,5 @@ pub(super) async fn rotate_secret(
     IfMatch(version): IfMatch,
     _: Params<Nothing>,
 ) -> Result<Response, Problem> {
-    desk.webhook(&id)?;
-    to_the_end(async move {
-        let changed = desk.api.manager.rotate_secret(&id, version).await?;
-        desk.answered("webhook.rotate_secret", &changed)
-    })
-    .await
-}
-
-impl Desk {
-    /// Tells of a change in the audit log and to the caller.
-    fn answered(&self, action: &'static str, changed: &Changed) -> Result<Response, Problem> {
-        self.note(action, &changed.webhook);
-        Ok(answer::changed(changed, None))
-    }
+    desk.rotate_secret(id, version).await.map(|done| answer::done(&done))
 }

@@ -12,28 +12,28 @@ use crate::problem::Problem;
 use crate::tokens::Caller;
 
 #[derive(Debug, Clone)]
-pub(super) struct Desk {
-    pub(super) api: Arc<Api>,
-    pub(super) caller: Caller,
+pub(crate) struct Desk {
+    pub(crate) api: Arc<Api>,
+    pub(crate) caller: Caller,
 }
 
 impl Desk {
     /// The webhooks that the caller sees.
-    pub(super) fn webhooks(&self) -> Vec<Listed> {
+    pub(crate) fn webhooks(&self) -> Vec<Listed> {
         let mut all = self.api.manager.list();
         all.retain(|one| self.caller.sees(&one.webhook.account_id));
         all
     }
 
     /// The webhook of an id. One of an account that the caller does not see is as good as none.
-    pub(super) fn webhook(&self, id: &WebhookId) -> Result<Listed, Problem> {
+    pub(crate) fn webhook(&self, id: &WebhookId) -> Result<Listed, Problem> {
         let found = self.api.manager.get(id);
         let seen = found.filter(|one| self.caller.sees(&one.webhook.account_id));
         seen.ok_or_else(Problem::no_webhook)
     }
 
     /// The account that something is for.
-    pub(super) fn account(&self, named: Option<AccountId>) -> Result<AccountId, Problem> {
+    pub(crate) fn account(&self, named: Option<AccountId>) -> Result<AccountId, Problem> {
         let account = named.or_else(|| self.caller.default_account()).ok_or_else(|| {
             let reason = "is missing; this token is for more than one account";
             Problem::faults(vec![Fault::new("account_id", reason)])
@@ -47,7 +47,7 @@ impl Desk {
 
     /// Puts the account into a new webhook's document, if the caller may add one there. What is no account at all is
     /// left to whoever reads the document.
-    pub(super) fn settle_account(&self, document: &mut Value) -> Result<(), Problem> {
+    pub(crate) fn settle_account(&self, document: &mut Value) -> Result<(), Problem> {
         let Some(fields) = document.as_object_mut() else {
             return Ok(());
         };
@@ -64,7 +64,7 @@ impl Desk {
     }
 
     /// The audit log's line of a change.
-    pub(super) fn note(&self, action: &'static str, webhook: &Webhook) {
+    pub(crate) fn note(&self, action: &'static str, webhook: &Webhook) {
         info!(
             action,
             webhook.id = %webhook.id,

@@ -54,16 +54,13 @@ impl Door {
         let peer = request.extensions().get::<Ends>().map(|ends| ends.peer.ip());
         let caller = self.gate.caller(request.headers(), peer)?;
         if !caller.may(self.access) {
-            return Err(Problem::forbidden(
-                "this token may only read; changes need one with `access: write`",
-            ));
+            return Err(Problem::read_only());
         }
         if self.access == Access::Write && is_of_another_page(request.headers()) {
             let detail = "a page of another site may not change anything here";
             return Err(Problem::forbidden(detail));
         }
-        let api = self.gate.slot.api().ok_or_else(starting)?;
-        Ok(Desk { api, caller })
+        self.gate.desk(caller)
     }
 }
 
@@ -76,19 +73,37 @@ impl Gate {
         })
     }
 
-    /// Whose token a request carries. Without tokens in the configuration only this machine can ask, and may.
-    fn caller(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
-        if self.tokens.is_empty() {
-            return Ok(Caller::anybody());
-        }
+    /// The tokens there are. Without any only this machine can ask, and may.
+    pub(crate) const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Whose token this is, or that it is nobody's. A peer that came with too many of those is turned away.
+    pub(crate) fn holder(&self, token: Option<&str>, peer: Option<IpAddr>) -> Result<Option<Caller>, Problem> {
         if let Some(wait) = peer.and_then(|peer| self.failures.wait(peer)) {
             let detail = "too many wrong tokens came from this address; wait before you try again";
             let seconds = wait.as_secs() + 1;
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(header::RETRY_AFTER, seconds));
         }
-        let holder = bearer(headers).and_then(|token| self.tokens.holder(token));
-        holder.cloned().ok_or_else(|| {
+        let holder = token.and_then(|token| self.tokens.holder(token)).cloned();
+        if holder.is_none() {
             peer.iter().for_each(|peer| self.failures.count(*peer));
+        }
+        Ok(holder)
+    }
+
+    /// A desk for a caller, once postrider has started.
+    pub(crate) fn desk(&self, caller: Caller) -> Result<Desk, Problem> {
+        let api = self.slot.api().ok_or_else(starting)?;
+        Ok(Desk { api, caller })
+    }
+
+    /// Whose token a request carries.
+    fn caller(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
+        if self.tokens.is_empty() {
+            return Ok(Caller::anybody());
+        }
+        self.holder(bearer(headers), peer)?.ok_or_else(|| {
             let detail = "a valid token is needed: Authorization: Bearer <one of admin.tokens>";
             Problem::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, BEARER)
         })
@@ -111,7 +126,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether a browser sends this for a page that is not ours. A page can make it send requests without a body to any
 /// address, loopback too, where no token is needed.
-fn is_of_another_page(headers: &HeaderMap) -> bool {
+pub(crate) fn is_of_another_page(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let from_elsewhere = site.is_some_and(|site| site != b"same-origin" && site != b"none");
     from_elsewhere

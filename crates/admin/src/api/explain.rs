@@ -47,7 +47,7 @@ pub(super) async fn explain(
     let question = Question {
         subject: asked.subject,
         from: asked.from,
-        accounts: desk.caller.accounts().to_vec(),
+        accounts: desk.caller.accounts(None).unwrap_or_default(),
     };
     let explained = desk.api.explainer.explain(question).await?;
     Ok(Json(explained).into_response())

@@ -15,7 +15,7 @@ const SHOWN_NAME: usize = 64;
 ///
 /// # Errors
 /// Where and why it cannot be read.
-pub(super) fn read(text: &[u8]) -> Result<Value, serde_json::Error> {
+pub(crate) fn read(text: &[u8]) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = Level(0).deserialize(&mut reader)?;
     reader.end()?;

@@ -6,19 +6,20 @@ pub(super) mod schemas;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{catalog, change, explain, read, reseal, transmit, what_if};
+use super::{catalog, change, explain, logs, read, reseal, transmit, what_if};
 use crate::routes;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "postrider",
-        description = "Adds, changes and tests webhooks. Errors are RFC 9457 problems. Secrets are answered as \
+        description = "Adds, changes and tests webhooks, and tells what became of deliveries. Errors are RFC 9457 problems. Secrets are answered as \
                        `********`, and a mask that is sent back keeps the secret. What is not a parameter, a field or \
                        a route is refused."
     ),
     tags(
         (name = "webhooks", description = "Endpoints and what they get."),
+        (name = "logs", description = "What deliveries came to, from the index of the results topic."),
         (name = "routing", description = "What would become of an event, and what became of one."),
         (name = "catalog", description = "What there is to choose from."),
         (name = "secrets", description = "The keys that seal secrets."),
@@ -36,6 +37,9 @@ use crate::routes;
         change::rotate_secret,
         what_if::route,
         explain::explain,
+        logs::list,
+        logs::delivery,
+        logs::stats,
         catalog::event_types,
         catalog::statuses,
         reseal::rotate,
@@ -79,7 +83,7 @@ fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
     if is_api {
         operation.insert("security".to_owned(), json!([{}, { "token": [] }]));
     }
-    if path.contains("{id}") {
+    if path.starts_with("/api/v1/webhooks/{id}") {
         name_the_webhook(operation);
     }
     operation

@@ -23,7 +23,7 @@ const LARGEST_PAGE: usize = 1000;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     /// Only webhooks of this account.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,128}$")]
     account: Option<AccountId>,
@@ -74,6 +74,21 @@ fn cursor(last: &WebhookId) -> String {
     URL_SAFE_NO_PAD.encode(last.as_str())
 }
 
+impl Desk {
+    /// A page of the webhooks that the caller sees, and the cursor of the next.
+    pub(crate) fn page(&self, ask: &Listing) -> Result<(Vec<Listed>, Option<String>), Problem> {
+        if !(1..=LARGEST_PAGE).contains(&ask.limit) {
+            return Err(Problem::bad_request(format!("limit must be 1 to {LARGEST_PAGE}")));
+        }
+        let mut page = ask.rest(self.webhooks())?;
+        page.retain(|one| ask.wants(one));
+        let has_more = page.len() > ask.limit;
+        page.truncate(ask.limit);
+        let next = page.last().filter(|_| has_more).map(|one| cursor(&one.webhook.id));
+        Ok((page, next))
+    }
+}
+
 /// Lists webhooks.
 ///
 /// Those of the configuration file come first, then the managed ones by their ids.
@@ -81,14 +96,7 @@ fn cursor(last: &WebhookId) -> String {
     (status = 200, description = "A page of the list.", body = ref("#/components/schemas/WebhookList")),
 ))]
 pub(super) async fn list(Extension(desk): Extension<Desk>, Params(ask): Params<Listing>) -> Result<Response, Problem> {
-    if !(1..=LARGEST_PAGE).contains(&ask.limit) {
-        return Err(Problem::bad_request(format!("limit must be 1 to {LARGEST_PAGE}")));
-    }
-    let mut page = ask.rest(desk.webhooks())?;
-    page.retain(|one| ask.wants(one));
-    let has_more = page.len() > ask.limit;
-    page.truncate(ask.limit);
-    let next = page.last().filter(|_| has_more).map(|one| cursor(&one.webhook.id));
+    let (page, next) = desk.page(&ask)?;
     let items: Vec<Value> = page
         .iter()
         .map(|one| answer::document(&one.webhook, one.origin))

@@ -8,8 +8,8 @@ use serde_json::json;
 use tracing::info;
 
 use super::ask::{Nothing, Params};
-use super::change::to_the_end;
 use super::desk::Desk;
+use super::work::to_the_end;
 use crate::problem::Problem;
 
 /// Reads the key file again, and seals the secrets of all webhooks with its first key.

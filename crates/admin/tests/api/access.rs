@@ -5,16 +5,19 @@ use postrider_types::Secret;
 use serde_json::{Value, json};
 
 use crate::house::{House, path_of, secret_of, token, webhook};
+use crate::logs;
 use crate::wire::{Answer, Ask};
 
 async fn house() -> House {
-    House::with(vec![
+    let house = House::with(vec![
         token("reader", Access::Read, &[]),
         token("writer", Access::Write, &[]),
         token("shop", Access::Write, &["shop"]),
         token("both", Access::Write, &["shop", "other"]),
     ])
-    .await
+    .await;
+    house.keep_logs(logs::records(&logs::told()));
+    house
 }
 
 /// The routes of the API: method, path, and whether they change something.
@@ -31,6 +34,8 @@ fn routes(house: &House) -> Vec<(String, String, bool)> {
 
 /// A request that a route would take.
 fn ask(method: &str, template: &str, path: &str) -> Ask {
+    // A delivery of the account `acme`.
+    let template = template.replace("/api/v1/deliveries/{id}", "/api/v1/deliveries/tracking-0-1-1.wh_1");
     let query = if template.ends_with("/explain") {
         "?subject=x"
     } else {
@@ -38,7 +43,7 @@ fn ask(method: &str, template: &str, path: &str) -> Ask {
     };
     let path = template.replace("/api/v1/webhooks/{id}", path);
     let ask = Ask::new(method, &format!("{path}{query}"));
-    match (method, template) {
+    match (method, &*template) {
         ("POST", "/api/v1/webhooks") => ask.json(&webhook("shop")),
         ("POST", "/api/v1/route") => ask.json(&json!({ "event": "order_error", "payload": {} })),
         ("PATCH", _) => ask.json(&json!({ "description": "x" })),

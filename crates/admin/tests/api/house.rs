@@ -8,14 +8,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use postrider_admin::config::{Access, Token};
 use postrider_admin::explained::{Explained, Explainer, Explaining, Question, SearchedFor, Unexplained};
-use postrider_admin::{Api, ApiSlot, Config, Health, Server, Tester, Transmitted};
+use postrider_admin::{Api, ApiSlot, Bodies, Body, Config, Health, Server, Tester, Transmitted};
+use postrider_logs::{Record, index_of};
 use postrider_types::transmission::SentRequest;
 use postrider_types::{
-    AccountId, Clock, EventType, Fault, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
+    AccountId, Clock, EventType, Fault, Outcome, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
 };
 use postrider_webhooks::{Decide, Directory, Journal, Keyring, Manager, MemoryJournal, Rules, Written};
 use prometheus::Registry;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::Contract;
@@ -88,6 +90,22 @@ fn transmission(webhook: &Webhook) -> Transmission {
     }
 }
 
+/// Has a body for every event but those of the topic `gone`.
+#[derive(Debug)]
+struct FakeBodies;
+
+impl Bodies for FakeBodies {
+    fn body<'a>(&'a self, outcome: &'a Outcome) -> Body<'a> {
+        let is_gone = outcome.source.as_ref().is_some_and(|source| source.topic == "gone");
+        let body = if is_gone {
+            Err("Kafka no longer keeps it".to_owned())
+        } else {
+            Ok("{\"OrderID\":\"1\"}".into())
+        };
+        Box::pin(async { body })
+    }
+}
+
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) tester: Arc<FakeTester>,
@@ -96,6 +114,7 @@ pub(crate) struct House {
     pub(crate) contract: Contract,
     slot: ApiSlot,
     api: Api,
+    folder: TempDir,
 }
 
 pub(crate) fn keyring(byte: u8) -> Keyring {
@@ -192,6 +211,8 @@ impl House {
             tester: Arc::<FakeTester>::clone(&tester),
             reseal: Arc::new(|| Ok(keyring(2))),
             explainer: Arc::<FakeExplainer>::clone(&explainer),
+            logs: None,
+            bodies: Arc::new(FakeBodies),
         };
         let document = Ask::new("GET", "/openapi.json").send(address).await.expect(200).json();
         Self {
@@ -202,7 +223,14 @@ impl House {
             contract: Contract::new(document),
             slot,
             api,
+            folder: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// From now on it has logs, of these records.
+    pub(crate) fn keep_logs(&self, records: impl IntoIterator<Item = Record>) {
+        let reader = index_of(&self.folder.path().join("logs.db"), records).unwrap();
+        self.furnish(|api| api.logs = Some(reader));
     }
 
     /// Puts another API into the slot.

@@ -79,6 +79,11 @@ impl ApiError {
         )
     }
 
+    /// Whether the API says: not now.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Refused(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE)
+    }
+
     /// Whether the API does not know what was asked for.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(problem) if problem.status == StatusCode::NOT_FOUND && problem.is_told())

@@ -61,6 +61,7 @@ impl Story {
             "postrider demo: everything in this process, nothing is kept and nothing leaves this machine.\n\
              \n\
              Kafka     {broker} (embedded, without transactions: the guarantee is at_least_once)\n\
+             Console   http://{admin}/\n\
              Health    http://{admin}/readyz\n\
              Metrics   http://{admin}/metrics\n\
              \n\

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use postrider_admin::{Api, Tester, Transmitted};
+use postrider_admin::explained::Explainer;
+use postrider_admin::{Api, Bodies, Tester, Transmitted};
 use postrider_consumer::decode::{self, RawRecord};
 use postrider_delivery::egress::Policy;
 use postrider_delivery::target::webhook_faults;
@@ -12,12 +13,12 @@ use postrider_delivery::trial::Trials;
 use postrider_kafka::Reachability;
 use postrider_kafka::aside::Aside;
 use postrider_kafka::journal::Journal;
+use postrider_logs::Reader;
 use postrider_types::{Clock, Event, EventId, EventType, Header, Offset, Origin, Partition, Trigger, Webhook};
 use postrider_webhooks::{Directory, Manager, Rules, TopicJournal};
 use tracing::error;
 
 use crate::config::Config;
-use crate::explain::FromTopics;
 use crate::secrets::KeySource;
 
 /// No sample is larger.
@@ -26,11 +27,10 @@ const LARGEST_SAMPLE: usize = 64 * 1024;
 /// The API over a directory and the journal it is written by.
 pub(super) fn api(
     config: &Config,
-    clock: Clock,
-    policy: Arc<Policy>,
+    (clock, policy): (Clock, Arc<Policy>),
     store: Store,
     tests: Tests,
-    explainer: FromTopics,
+    reading: Reading,
 ) -> Api {
     let Store {
         directory,
@@ -49,8 +49,10 @@ pub(super) fn api(
     Api {
         manager: Arc::new(Manager::new(directory, Arc::new(journal), rules)),
         tester: Arc::new(tests),
-        explainer: Arc::new(explainer),
+        explainer: reading.explainer,
         reseal: Arc::new(move || keys.read().map_err(|error| format!("{error:#}"))),
+        logs: reading.logs,
+        bodies: reading.bodies,
     }
 }
 
@@ -59,6 +61,13 @@ pub(super) struct Store {
     pub(super) directory: Arc<Directory>,
     pub(super) journal: Journal,
     pub(super) keys: KeySource,
+}
+
+/// What became of deliveries, and what they carried.
+pub(super) struct Reading {
+    pub(super) logs: Option<Reader>,
+    pub(super) bodies: Arc<dyn Bodies>,
+    pub(super) explainer: Arc<dyn Explainer>,
 }
 
 /// Sends Tests and first connections, and publishes what they came to.
@@ -127,7 +136,7 @@ impl Tests {
     }
 }
 
-fn sample(event_type: EventType) -> Bytes {
+pub(super) fn sample(event_type: EventType) -> Bytes {
     Bytes::from_static(match event_type {
         EventType::OrderShipped => include_bytes!("../../../../schemas/samples/order_shipped.json"),
         EventType::OrderError => include_bytes!("../../../../schemas/samples/order_error.json"),

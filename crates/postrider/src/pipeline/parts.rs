@@ -1,5 +1,7 @@
 //! How the stages, and what stands beside them, are made of the configuration.
 
+use postrider_logs::Reader;
+
 use super::*;
 use crate::explain::FromTopics;
 
@@ -94,9 +96,8 @@ impl Core {
         &self,
         api: ApiParts,
         egress: &Egress,
-        limits: Limits,
         directory: &Arc<Directory>,
-        reached: watch::Receiver<i64>,
+        (limits, reached, logs): (Limits, watch::Receiver<i64>, Option<Reader>),
     ) -> anyhow::Result<()> {
         let config = &self.config;
         let largest = limits.largest();
@@ -133,8 +134,17 @@ impl Core {
             journal,
             keys: api.keys,
         };
-        let explainer = FromTopics::new(config, self.connection.clone(), directory.table(), self.clock);
-        let made = manage::api(config, self.clock, policy, store, tests, explainer);
+        let reading = manage::Reading {
+            logs,
+            bodies: Arc::new(logs::Sources::new(&self.connection)),
+            explainer: Arc::new(FromTopics::new(
+                config,
+                self.connection.clone(),
+                directory.table(),
+                self.clock,
+            )),
+        };
+        let made = manage::api(config, (self.clock, policy), store, tests, reading);
         api.slot.set(made);
         Ok(())
     }

@@ -16,7 +16,10 @@ const SHARED: [(&str, &str); 10] = [
         "403",
         "The token is not for this: it may only read, or it is for other accounts; or a page of another site asks.",
     ),
-    ("404", "There is no such webhook, or none that the token may know of."),
+    (
+        "404",
+        "There is nothing of this id, or nothing that the token may know of.",
+    ),
     ("405", "The route does not take the method; Allow names those it takes."),
     ("413", "The body is larger than 64 KiB."),
     ("415", "The body does not say that it is JSON."),
@@ -27,7 +30,7 @@ const SHARED: [(&str, &str); 10] = [
     ("429", "Too many wrong tokens came from this address."),
     (
         "503",
-        "Not now: postrider is starting, Kafka cannot be reached, or there was no answer within 30 s.",
+        "Not now: postrider is starting, Kafka cannot be reached, there is no index of the logs, or there was no answer within 30 s.",
     ),
 ];
 

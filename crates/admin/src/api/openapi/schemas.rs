@@ -1,9 +1,10 @@
 //! The schemas: what is answered comes from the types that are written out, what is taken from the contract in
 //! `schemas/webhook.v1.json`, which the configuration file shares.
 
+use postrider_logs::Stats;
 use postrider_routing::Explanation;
 use postrider_types::webhook::WebhookStatus;
-use postrider_types::{EventType, FirstConnection, Transmission, Webhook};
+use postrider_types::{EventType, FirstConnection, Outcome, OutcomeResult, Transmission, Webhook};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
@@ -24,6 +25,14 @@ const KEPT: [&str; 5] = ["status", "disabled_reason", "created_at", "updated_at"
 /// The schema of a parameter that names an event type.
 pub(in crate::api) fn events() -> Object {
     words("An event type.", EventType::ALL.map(EventType::as_str))
+}
+
+/// The schema of a parameter that names a result.
+pub(in crate::api) fn results() -> Object {
+    words(
+        "What became of the delivery.",
+        OutcomeResult::ALL.map(OutcomeResult::as_str),
+    )
 }
 
 /// The schema of a parameter that names a status.
@@ -60,6 +69,8 @@ pub(super) fn all() -> Value {
     ] {
         all.insert(name.to_owned(), list(&items));
     }
+    all.insert("Logs".to_owned(), logs());
+    all.insert("Delivery".to_owned(), delivery());
     Value::Object(all)
 }
 
@@ -74,6 +85,8 @@ fn answered() -> Map<String, Value> {
     generator.subschema_for::<Transmission>();
     generator.subschema_for::<Explanation>();
     generator.subschema_for::<Explained>();
+    generator.subschema_for::<Outcome>();
+    generator.subschema_for::<Stats>();
     let use_slashes_only = true;
     let mut all = generator.take_definitions(use_slashes_only);
     let webhook = &mut all["Webhook"];
@@ -225,6 +238,57 @@ fn list(items: &impl Serialize) -> Value {
     object(&json!({
         "items": { "type": "array", "items": items },
         "next_cursor": { "description": "The `cursor` of the next page; null on the last.", "type": ["string", "null"] }
+    }))
+}
+
+/// A list, and how to go on from it when more is published.
+fn logs() -> Value {
+    let mut logs = list(&reference("Outcome"));
+    let more = [
+        (
+            "after",
+            json!({ "description": "As `after`, it brings what comes into the index from now on.", "type": "string" }),
+        ),
+        (
+            "has_more",
+            json!({ "description": "Whether there is more already.", "type": "boolean" }),
+        ),
+        ("indexed", reference("Indexed")),
+    ];
+    for (name, schema) in more {
+        logs["properties"][name] = schema;
+        logs["required"]
+            .as_array_mut()
+            .into_iter()
+            .for_each(|names| names.push(json!(name)));
+    }
+    logs
+}
+
+fn delivery() -> Value {
+    let attempts = json!({ "description": "In their order.", "type": "array", "items": reference("Outcome") });
+    let mut waits_for = object(&json!({
+        "attempt": { "type": "integer", "minimum": 1 },
+        "due_at": { "type": "string", "format": "date-time" }
+    }));
+    waits_for["description"] = json!("The attempt that comes next; null when the last one ended it.");
+    let waits_for = nullable(waits_for);
+    let replay = object(&json!({
+        "replay": { "description": "The replay's id.", "type": "string" },
+        "attempts": attempts,
+        "waits_for": waits_for
+    }));
+    let body = object(&json!({
+        "body": { "description": "What every request carried; null when it cannot be read.", "type": ["string", "null"] },
+        "missing": { "description": "Why there is none.", "type": ["string", "null"] }
+    }));
+    object(&json!({
+        "delivery_id": { "type": "string" },
+        "attempts": attempts,
+        "waits_for": waits_for,
+        "replays": { "description": "The same delivery, asked for again.", "type": "array", "items": replay },
+        "request": body,
+        "indexed": reference("Indexed")
     }))
 }
 

@@ -1,9 +1,11 @@
-//! Texts of others on a terminal: what could move its cursor, colour it or turn the line around is escaped.
+//! Texts of others as they are shown, on a terminal or a page: what could move a cursor, colour a line or turn it around
+//! is escaped.
 
 use std::borrow::Cow;
 
 /// The text with every such character written as `\n`, `\u{1b}` and the like.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
     }
@@ -19,7 +21,8 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// JSON with these characters escaped as JSON has it. It stays the same JSON: outside of strings it has none of them.
-pub(crate) fn visible_json(text: &str) -> String {
+#[must_use]
+pub fn visible_json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
         if is_hidden(char) && !matches!(char, '\n' | '\r' | '\t') {
