@@ -11,6 +11,7 @@ mod json;
 pub(crate) mod openapi;
 pub(crate) mod page;
 mod read;
+mod replays;
 mod reseal;
 mod transmit;
 mod what_if;
@@ -24,6 +25,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, patch, post};
 use parking_lot::RwLock;
+use postrider_replay::Replays;
 use postrider_types::{EventType, Transmission, Trigger, Webhook};
 use postrider_webhooks::{Keyring, Manager};
 
@@ -51,6 +53,8 @@ pub struct Api {
     pub tester: Arc<dyn Tester>,
     /// Reads the keys again, to seal all secrets with the first of them.
     pub reseal: Reseal,
+    /// Takes replays on, and tells of them.
+    pub replays: Arc<Replays>,
 }
 
 impl fmt::Debug for Api {
@@ -97,6 +101,8 @@ fn reading() -> Routes {
         ("/api/v1/event-types", get(catalog::event_types)),
         ("/api/v1/statuses", get(catalog::statuses)),
         ("/api/v1/route", post(what_if::route)),
+        ("/api/v1/replays", get(replays::list)),
+        ("/api/v1/replays/{id}", get(replays::one)),
     ]
 }
 
@@ -109,6 +115,7 @@ fn writing() -> Routes {
         ("/api/v1/webhooks/{id}/disable", post(change::disable)),
         ("/api/v1/webhooks/{id}/rotate-secret", post(change::rotate_secret)),
         ("/api/v1/secrets/rotate", post(reseal::rotate)),
+        ("/api/v1/replays", post(replays::add)),
     ]
 }
 

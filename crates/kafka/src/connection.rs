@@ -85,6 +85,35 @@ impl Connection {
         self.tuned(&tuned, &owned)
     }
 
+    /// For reading partitions by hand: as a table is read, and faster.
+    #[must_use]
+    pub fn reader(&self) -> ClientConfig {
+        let mut config = self.table();
+        for (name, value) in [
+            ("queued.max.messages.kbytes", "16384"),
+            // A queue that is full is looked at again after a second otherwise.
+            ("fetch.queue.backoff.ms", "10"),
+        ] {
+            config.set(name, value);
+        }
+        config
+    }
+
+    /// For having a seat of `group`. Not a static member: who leaves or dies is followed soon.
+    #[must_use]
+    pub fn seat(&self, group: &str) -> ClientConfig {
+        let mut config = self.consumer(group);
+        config.remove("group.instance.id");
+        for (name, value) in [
+            ("session.timeout.ms", "10000"),
+            ("auto.offset.reset", "latest"),
+            ("statistics.interval.ms", "0"),
+        ] {
+            config.set(name, value);
+        }
+        config
+    }
+
     /// For publishing; with a transactional id, in transactions.
     #[must_use]
     pub fn producer(&self, transactional_id: Option<&str>, largest_record: usize) -> ClientConfig {
@@ -212,6 +241,14 @@ mod tests {
         assert_eq!(tuned.get("session.timeout.ms"), Some("6000"));
         let owned = connection("isolation.level", "read_uncommitted").consumer("g");
         assert_eq!(owned.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn a_seat_is_sought_by_a_member_that_is_followed_soon() {
+        let seat = connection("session.timeout.ms", "45000").seat("g.replays");
+        assert_eq!(seat.get("group.instance.id"), None);
+        assert_eq!(seat.get("session.timeout.ms"), Some("10000"));
+        assert_eq!(seat.get("group.id"), Some("g.replays"));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `journal`, `topics`.
+//! `tail`, `journal`, `reader`, `seat`, `topics`.
 
 pub mod aside;
 pub mod batch;
@@ -23,6 +23,8 @@ pub mod offsets;
 pub mod parked;
 pub mod pending;
 pub mod publisher;
+pub mod reader;
+pub mod seat;
 pub mod tail;
 pub mod topics;
 

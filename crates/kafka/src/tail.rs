@@ -27,7 +27,8 @@ pub struct Entry {
     pub value: Option<Bytes>,
 }
 
-struct Quiet;
+/// A reader whose troubles are small: it tries again.
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -74,6 +75,12 @@ impl Tail {
             partitions: all.count(),
             reached: watch::Sender::new(0),
         })
+    }
+
+    /// Whether the topic is there.
+    #[must_use]
+    pub const fn has_partitions(&self) -> bool {
+        self.partitions > 0
     }
 
     /// Reads every record up to the end that the topic has now. Blocks; ends early when `stop` fires.

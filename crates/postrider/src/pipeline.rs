@@ -20,6 +20,7 @@ mod manage;
 mod parts;
 mod probes;
 mod reload;
+mod replays;
 mod tables;
 pub(crate) mod thread;
 
@@ -45,6 +46,7 @@ use postrider_kafka::metrics::PendingGauges;
 use postrider_kafka::pending::OwnCounts;
 use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
+use postrider_replay::Replays;
 use postrider_routing::{Router, SharedTable};
 use postrider_types::outcome::Issuer;
 use postrider_types::{Clock, Fault, Successes, Timestamp, WebhookId};
@@ -169,6 +171,7 @@ struct Metrics {
     routing: postrider_routing::Metrics,
     delivery: postrider_delivery::Metrics,
     kafka: postrider_kafka::Metrics,
+    replay: postrider_replay::Metrics,
 }
 
 impl Metrics {
@@ -179,6 +182,7 @@ impl Metrics {
             consumer: postrider_consumer::Metrics::register(registry)?,
             routing: postrider_routing::Metrics::register(registry, delivery.deliveries())?,
             kafka: postrider_kafka::Metrics::register(registry)?,
+            replay: postrider_replay::Metrics::register(registry)?,
             delivery,
         })
     }
@@ -239,6 +243,7 @@ impl Core {
         self.reachability.note(true);
         let retired = self.config.layout().retired(survey.partitions.keys());
         let limits = survey.limits;
+        let replays = self.replays(&survey);
         let Some(committer) = self.open_committer(survey).await? else {
             return Ok(());
         };
@@ -251,7 +256,9 @@ impl Core {
         let committer = committer.counting_from(own);
         let egress = self.egress()?;
         let dispatcher = self.dispatcher(&egress, limits.retry, tables.pending().failing())?;
-        self.open_api(api, &egress, limits, &directory, tables.reached())?;
+        let table = tables.reached();
+        self.open_api(api, &egress, limits, (&directory, table), self.asked(&replays)?)?;
+        let replaying = thread::run("replays", move || replays.run())?;
         let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
         tables.follow(Arc::clone(&directory), gauges, self.successes.clone(), &self.stop)?;
         let (joined, is_joined) = watch::channel(false);
@@ -272,6 +279,7 @@ impl Core {
             .run_stages(directory.table(), consumer, dispatcher, committer)
             .await;
         watching.iter().for_each(JoinHandle::abort);
+        replays::left(replaying).await;
         ended
     }
 

@@ -12,6 +12,7 @@ use postrider_delivery::trial::Trials;
 use postrider_kafka::Reachability;
 use postrider_kafka::aside::Aside;
 use postrider_kafka::journal::Journal;
+use postrider_replay::Replays;
 use postrider_types::{Clock, Event, EventId, EventType, Header, Offset, Origin, Partition, Trigger, Webhook};
 use postrider_webhooks::{Directory, Manager, Rules, TopicJournal};
 use tracing::error;
@@ -23,7 +24,14 @@ use crate::secrets::KeySource;
 const LARGEST_SAMPLE: usize = 64 * 1024;
 
 /// The API over a directory and the journal it is written by.
-pub(super) fn api(config: &Config, clock: Clock, policy: Arc<Policy>, store: Store, tests: Tests) -> Api {
+pub(super) fn api(
+    config: &Config,
+    clock: Clock,
+    policy: Arc<Policy>,
+    store: Store,
+    tests: Tests,
+    replays: Replays,
+) -> Api {
     let Store {
         directory,
         journal,
@@ -42,6 +50,7 @@ pub(super) fn api(config: &Config, clock: Clock, policy: Arc<Policy>, store: Sto
         manager: Arc::new(Manager::new(directory, Arc::new(journal), rules)),
         tester: Arc::new(tests),
         reseal: Arc::new(move || keys.read().map_err(|error| format!("{error:#}"))),
+        replays: Arc::new(replays),
     }
 }
 

@@ -90,8 +90,8 @@ impl Core {
         api: ApiParts,
         egress: &Egress,
         limits: Limits,
-        directory: &Arc<Directory>,
-        reached: watch::Receiver<i64>,
+        (directory, reached): (&Arc<Directory>, watch::Receiver<i64>),
+        replays: Replays,
     ) -> anyhow::Result<()> {
         let config = &self.config;
         let largest = limits.largest();
@@ -128,12 +128,12 @@ impl Core {
             journal,
             keys: api.keys,
         };
-        let made = manage::api(config, self.clock, policy, store, tests);
+        let made = manage::api(config, self.clock, policy, store, tests, replays);
         api.slot.set(made);
         Ok(())
     }
 
-    fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> Mode {
         match self.config.consumer.guarantee {
             postrider_consumer::config::Guarantee::ExactlyOnce => Mode::Transactions,
             postrider_consumer::config::Guarantee::AtLeastOnce => Mode::AtLeastOnce,
