@@ -9,10 +9,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace it may know.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("postrider-types", &[]),
     ("postrider-kafka", &["postrider-types"]),
     ("postrider-consumer", &["postrider-kafka", "postrider-types"]),
+    ("postrider-replay", &["postrider-kafka", "postrider-types"]),
     ("postrider-routing", &["postrider-types"]),
     ("postrider-delivery", &["postrider-types"]),
     (
@@ -21,7 +22,12 @@ const EDGES: [(&str, &[&str]); 10] = [
     ),
     (
         "postrider-admin",
-        &["postrider-routing", "postrider-types", "postrider-webhooks"],
+        &[
+            "postrider-replay",
+            "postrider-routing",
+            "postrider-types",
+            "postrider-webhooks",
+        ],
     ),
     (
         "postrider",
@@ -30,6 +36,7 @@ const EDGES: [(&str, &[&str]); 10] = [
             "postrider-consumer",
             "postrider-delivery",
             "postrider-kafka",
+            "postrider-replay",
             "postrider-routing",
             "postrider-types",
             "postrider-webhooks",

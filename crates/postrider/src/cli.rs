@@ -6,6 +6,7 @@ mod demo;
 pub(crate) mod output;
 mod receive;
 mod remote;
+mod replay;
 mod route;
 mod run;
 mod schema;
@@ -57,6 +58,7 @@ Try it:
                                                     which webhooks would get this event, and why not the others
   postrider webhooks add --url https://merchant.example/hooks --events order_shipped
   postrider webhooks apply -f webhooks.yaml --dry-run
+  postrider replay --from 2h --dry-run              how many deliveries failed within two hours?
 
 Configuration: defaults, then the file, then variables such as POSTRIDER_DELIVERY__TIMEOUT=10s, then --set.
 Exit codes: 0 done, 1 failed, 64 bad usage, 69 Kafka or the API could not be reached, 78 bad configuration.";
@@ -88,6 +90,8 @@ enum Command {
     Secrets(secrets::Secrets),
     /// Shows which webhooks of the file would get an event, and why the others would not
     Route(route::Route),
+    /// Makes deliveries again: counts them, then puts them on their way at a rate of its own
+    Replay(Box<replay::Replay>),
     /// Prints a JSON Schema; without a name, the names
     Schema(schema::Schema),
     /// Runs a receiver for trying out: prints what comes, verifies signatures
@@ -119,6 +123,7 @@ fn dispatch(command: Command, variables: BTreeMap<String, String>) -> anyhow::Re
         Command::Webhooks(command) => command.run(&variables),
         Command::Secrets(command) => command.run(&variables),
         Command::Route(command) => command.run(variables),
+        Command::Replay(command) => command.run(&variables),
         Command::Schema(command) => command.run(),
         Command::Receive(command) => command.run(),
         Command::Completions(command) => command.run(),

@@ -35,6 +35,7 @@ fn ask(method: &str, template: &str, path: &str) -> Ask {
     match (method, template) {
         ("POST", "/api/v1/webhooks") => ask.json(&webhook("shop")),
         ("POST", "/api/v1/route") => ask.json(&json!({ "event": "order_error", "payload": {} })),
+        ("POST", "/api/v1/replays") => ask.json(&json!({ "from": "2025-11-22T09:00:00Z", "account": "shop" })),
         ("PATCH", _) => ask.json(&json!({ "description": "x" })),
         _ => ask,
     }

@@ -13,4 +13,5 @@ mod first_connections;
 mod house;
 mod lists;
 mod refusals;
+mod replays;
 mod wire;
