@@ -4,7 +4,7 @@ use postrider_admin::config::Access;
 use postrider_types::Secret;
 use serde_json::{Value, json};
 
-use crate::house::{House, path_of, secret_of, token, webhook};
+use crate::house::{House, THEIR_REPLAY, path_of, secret_of, token, webhook};
 use crate::wire::{Answer, Ask};
 
 async fn house() -> House {
@@ -31,7 +31,11 @@ fn routes(house: &House) -> Vec<(String, String, bool)> {
 
 /// A request that a route would take.
 fn ask(method: &str, template: &str, path: &str) -> Ask {
-    let ask = Ask::new(method, &template.replace("/api/v1/webhooks/{id}", path));
+    let replay = format!("/api/v1/replays/{THEIR_REPLAY}");
+    let path = template
+        .replace("/api/v1/webhooks/{id}", path)
+        .replace("/api/v1/replays/{id}", &replay);
+    let ask = Ask::new(method, &path);
     match (method, template) {
         ("POST", "/api/v1/webhooks") => ask.json(&webhook("shop")),
         ("POST", "/api/v1/route") => ask.json(&json!({ "event": "order_error", "payload": {} })),
