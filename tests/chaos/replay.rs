@@ -38,7 +38,9 @@ async fn come_to(daemon: &Daemon, id: &str, count: u64) -> Result<Timestamp> {
 fn latency(outcomes: &[Outcome], (from, to): (Timestamp, Timestamp)) -> (Duration, Duration, usize) {
     let live = outcomes.iter().filter(|outcome| outcome.replay.is_none());
     let within = live.filter(|outcome| (from..to).contains(&outcome.event_time) && outcome.attempt == 1);
-    let mut took: Vec<Duration> = within.filter_map(|one| Some(one.date_end?.since(one.event_time))).collect();
+    let mut took: Vec<Duration> = within
+        .filter_map(|one| Some(one.date_end?.since(one.event_time)))
+        .collect();
     took.sort();
     let at = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or_default();
     (at(50), at(99), took.len())
@@ -83,7 +85,11 @@ async fn an_hour_of_events_is_made_again_beside_live_traffic_and_a_kill() -> Res
     daemon = trial.start("a").await?;
     let ask = || async { Ok(Some(parked(&daemon, &id).await?.0).filter(|replay| replay["state"] == "done")) };
     let done = until("the replay's end", PATIENT, ask).await?;
-    assert_eq!((&done["matched"], &done["parked"]), (&json!(events), &json!(events)), "{done}");
+    assert_eq!(
+        (&done["matched"], &done["parked"]),
+        (&json!(events), &json!(events)),
+        "{done}"
+    );
     trial.unload().await?;
     let nothing_waits = || async { Ok((daemon.metric("postrider_webhook_pending", &[]).await? == 0.0).then_some(())) };
     until("nothing to be parked any more", PATIENT, nothing_waits).await?;
@@ -91,21 +97,34 @@ async fn an_hour_of_events_is_made_again_beside_live_traffic_and_a_kill() -> Res
     daemon.stop().await?;
 
     let outcomes = contract::outcomes(&trial.scene.topic("results").read().await?)?;
-    let unique: HashSet<_> = outcomes.iter().map(|one| (&one.delivery_id, &one.replay, one.attempt)).map(|key| format!("{key:?}")).collect();
+    let unique: HashSet<_> = outcomes
+        .iter()
+        .map(|one| (&one.delivery_id, &one.replay, one.attempt))
+        .map(|key| format!("{key:?}"))
+        .collect();
     assert_eq!(unique.len(), outcomes.len(), "no outcome comes twice");
-    let again: Vec<&Outcome> = outcomes.iter().filter(|one| one.replay.as_deref() == Some(&*id)).collect();
+    let again: Vec<&Outcome> = outcomes
+        .iter()
+        .filter(|one| one.replay.as_deref() == Some(&*id))
+        .collect();
     assert_eq!(again.len() as u64, events);
-    let well = |one: &&&Outcome| one.trigger == Trigger::Replay && one.attempt == 1 && one.result == OutcomeResult::Success;
+    let well =
+        |one: &&&Outcome| one.trigger == Trigger::Replay && one.attempt == 1 && one.result == OutcomeResult::Success;
     assert_eq!(again.iter().filter(well).count() as u64, events);
     let mut times: HashMap<String, usize> = HashMap::new();
     for request in trial.endpoints.requests() {
         *times.entry(request.message).or_default() += 1;
     }
-    let messages = again.iter().map(|one| postrider_tests::history::message_id(&one.event_id.to_string(), "hook"));
+    let messages = again
+        .iter()
+        .map(|one| postrider_tests::history::message_id(&one.event_id.to_string(), "hook"));
     let more: Vec<usize> = messages.map(|message| times[&message]).collect();
     assert!(more.iter().all(|times| *times >= 2), "each came once more");
     let twice = more.iter().filter(|times| **times > 2).count();
-    let (before, during) = (latency(&outcomes, (alone, counted)), latency(&outcomes, (counted, middle)));
+    let (before, during) = (
+        latency(&outcomes, (alone, counted)),
+        latency(&outcomes, (counted, middle)),
+    );
     say(&format!(
         "replay: {events} deliveries at {RATE}/s beside {LIVE} live ones/s and a kill -9: {} once more, {twice} of them \
          twice; live record to reply alone p50 {:?}, p99 {:?} ({}), beside it p50 {:?}, p99 {:?} ({})",

@@ -81,13 +81,18 @@ fn of_replay<'a>(outcomes: &'a [Outcome], id: &str) -> Vec<&'a Outcome> {
         mine.cloned().collect()
     };
     let _ = (promise::deliveries(&of(None)), promise::deliveries(&of(Some(id))));
-    outcomes.iter().filter(|outcome| outcome.replay.as_deref() == Some(id)).collect()
+    outcomes
+        .iter()
+        .filter(|outcome| outcome.replay.as_deref() == Some(id))
+        .collect()
 }
 
 async fn replayed(scene: &Scene, id: &str, count: usize) -> Result<Vec<Outcome>> {
     let ask = || async {
         let outcomes = scene.outcomes(0).await?;
-        let ended = of_replay(&outcomes, id).into_iter().filter(|one| one.result != OutcomeResult::Retrying);
+        let ended = of_replay(&outcomes, id)
+            .into_iter()
+            .filter(|one| one.result != OutcomeResult::Retrying);
         Ok((ended.count() >= count).then_some(outcomes))
     };
     until("the replay's outcomes", PATIENCE, ask).await
@@ -148,8 +153,17 @@ async fn what_failed_is_counted_and_then_made_again_once_each_under_its_old_id()
     assert_eq!(messages.len(), EVENTS);
     assert!(messages.values().all(|times| *times == 2), "{messages:?}");
     let (first, second) = requests.split_at(EVENTS);
-    let body = |message: &str| first.iter().find(|one| one.header("webhook-id") == message).map(|one| one.body.clone());
-    assert!(second.iter().all(|one| body(one.header("webhook-id")).as_ref() == Some(&one.body)));
+    let body = |message: &str| {
+        first
+            .iter()
+            .find(|one| one.header("webhook-id") == message)
+            .map(|one| one.body.clone())
+    };
+    assert!(
+        second
+            .iter()
+            .all(|one| body(one.header("webhook-id")).as_ref() == Some(&one.body))
+    );
     nothing_waits(&daemon).await?;
     let none = ask(&daemon, json!({ "dry_run": true })).await?;
     assert_eq!(done(&daemon, &none).await?["matched"], 0, "they succeeded since");
@@ -169,7 +183,11 @@ async fn a_replays_failures_are_retried_under_its_id_and_what_is_under_way_is_no
     scene.topic("tracking").produce(events(1)).await?;
     scene.outcomes(1).await?;
     let crossing = ask(&daemon, json!({ "result": "any" })).await?;
-    assert_eq!(done(&daemon, &crossing).await?["matched"], 0, "it is still being retried");
+    assert_eq!(
+        done(&daemon, &crossing).await?["matched"],
+        0,
+        "it is still being retried"
+    );
     scene.outcomes(2).await?;
 
     let first = ask(&daemon, json!({})).await?;
@@ -178,8 +196,10 @@ async fn a_replays_failures_are_retried_under_its_id_and_what_is_under_way_is_no
     assert_eq!(done(&daemon, &first).await?["parked"], 1);
     assert_eq!(done(&daemon, &second).await?["matched"], 0, "the first replay has it");
     let outcomes = replayed(&scene, &first, 1).await?;
-    let attempts: Vec<(u32, OutcomeResult)> =
-        of_replay(&outcomes, &first).iter().map(|one| (one.attempt, one.result)).collect();
+    let attempts: Vec<(u32, OutcomeResult)> = of_replay(&outcomes, &first)
+        .iter()
+        .map(|one| (one.attempt, one.result))
+        .collect();
     assert_eq!(attempts, [(1, OutcomeResult::Retrying), (2, OutcomeResult::Failed)]);
     assert_eq!(outcomes.len(), 4);
     assert_eq!(scene.dead_letters(2).await?.len(), 2, "each end left its dead letter");
@@ -210,7 +230,11 @@ async fn killed_again_and_again_it_goes_on_where_it_was() -> Result<()> {
     let outcomes = replayed(&scene, &id, EVENTS).await?;
     let again = of_replay(&outcomes, &id);
     assert_eq!(again.len(), EVENTS, "each has one outcome of the replay");
-    assert!(again.iter().all(|one| one.attempt == 1 && one.result == OutcomeResult::Success));
+    assert!(
+        again
+            .iter()
+            .all(|one| one.attempt == 1 && one.result == OutcomeResult::Success)
+    );
     let requests = receiver.requests("/hook");
     let messages = messages(&requests[EVENTS..]);
     assert_eq!(messages.len(), EVENTS);
@@ -293,14 +317,27 @@ async fn what_its_topic_keeps_no_more_comes_from_the_dead_letters() -> Result<()
     let requests = receiver.requests("/hook");
     let (first, second) = requests.split_at(EVENTS);
     assert_eq!(messages(first), messages(second));
-    let body = |message: &str| first.iter().find(|one| one.header("webhook-id") == message).map(|one| one.body.clone());
-    assert!(second.iter().all(|one| body(one.header("webhook-id")).as_ref() == Some(&one.body)));
+    let body = |message: &str| {
+        first
+            .iter()
+            .find(|one| one.header("webhook-id") == message)
+            .map(|one| one.body.clone())
+    };
+    assert!(
+        second
+            .iter()
+            .all(|one| body(one.header("webhook-id")).as_ref() == Some(&one.body))
+    );
 
     // What succeeded has no dead letter, and of it nothing is left.
     let lost = ask(&daemon, json!({ "result": "any" })).await?;
     let ended = done(&daemon, &lost).await?;
     let counts = ["matched", "parked", "lost_source"].map(|name| ended[name].as_u64());
-    assert_eq!(counts, [Some(EVENTS as u64), Some(EVENTS as u64), Some(0)], "their letters are still there");
+    assert_eq!(
+        counts,
+        [Some(EVENTS as u64), Some(EVENTS as u64), Some(0)],
+        "their letters are still there"
+    );
     scene.topic("dead-letters").trim().await?;
     replayed(&scene, &lost, EVENTS).await?;
     let lost = ask(&daemon, json!({ "result": "any" })).await?;
@@ -322,7 +359,10 @@ async fn the_command_line_counts_first_follows_it_to_its_end_and_lists_it() -> R
     let counted = binary::run(&["replay", "--from", "1h", "--dry-run", "--api", &api]).await?;
     assert_eq!(counted.code, Some(0), "{counted:?}");
     assert!(counted.stdout.contains("10 deliveries match"), "{counted:?}");
-    let ran = binary::run(&["replay", "--from", "1h", "--result", "failed", "--rate", "200", "--api", &api]).await?;
+    let ran = binary::run(&[
+        "replay", "--from", "1h", "--result", "failed", "--rate", "200", "--api", &api,
+    ])
+    .await?;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("10 deliveries match"), "{ran:?}");
     assert!(ran.stdout.contains("done"), "{ran:?}");

@@ -259,7 +259,11 @@ mod tests {
         assert_eq!(load(10, 3).ahead(Kind::Fresh), 13);
         assert_eq!(load(10, 1_000).ahead(Kind::Fresh), 21);
         assert_eq!(load(1_000, 0).ahead(Kind::Retry), 1);
-        assert_eq!(load(10, 5).ahead(Kind::Replay), 18, "all that is live goes before a replay");
+        assert_eq!(
+            load(10, 5).ahead(Kind::Replay),
+            18,
+            "all that is live goes before a replay"
+        );
     }
 
     #[test]
@@ -268,7 +272,13 @@ mod tests {
         assert_eq!(places(Kind::Replay, false, false, 32), 16);
         assert_eq!(places(Kind::Replay, true, false, 32), 8);
         assert_eq!(places(Kind::Replay, false, true, 1), 1);
-        assert_eq!([places(Kind::Fresh, true, false, 32), places(Kind::Retry, true, true, 32)], [32, 16]);
+        assert_eq!(
+            [
+                places(Kind::Fresh, true, false, 32),
+                places(Kind::Retry, true, true, 32)
+            ],
+            [32, 16]
+        );
     }
 
     #[test]

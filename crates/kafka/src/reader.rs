@@ -240,8 +240,17 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError`] when it cannot be read.
-    pub fn one(&mut self, topic: &Arc<str>, partition: Partition, offset: Offset) -> Result<Option<Fetched>, ReadError> {
-        match self.place.as_ref().map(|place| place.toward(topic, partition, offset.0)) {
+    pub fn one(
+        &mut self,
+        topic: &Arc<str>,
+        partition: Partition,
+        offset: Offset,
+    ) -> Result<Option<Fetched>, ReadError> {
+        match self
+            .place
+            .as_ref()
+            .map(|place| place.toward(topic, partition, offset.0))
+        {
             Some(Toward::Nothing) => return Ok(None),
             Some(Toward::Ahead) if self.ahead.is_some() => return Ok(self.ahead.take()),
             Some(Toward::On) => self.ahead = None,
@@ -337,13 +346,16 @@ mod tests {
         let toward = |place: &Place, offset| place.toward(&topic, Partition(0), offset);
         assert_eq!(toward(&place, 10), Toward::On);
         place.passed(15);
-        assert_eq!([9, 10, 14, 15, 16].map(|offset| toward(&place, offset)), [
-            Toward::Elsewhere,
-            Toward::Nothing,
-            Toward::Nothing,
-            Toward::Ahead,
-            Toward::On
-        ]);
+        assert_eq!(
+            [9, 10, 14, 15, 16].map(|offset| toward(&place, offset)),
+            [
+                Toward::Elsewhere,
+                Toward::Nothing,
+                Toward::Nothing,
+                Toward::Ahead,
+                Toward::On
+            ]
+        );
         assert_eq!(toward(&place, 16 + NEAR + 1), Toward::Elsewhere);
         assert_eq!(place.toward(&topic, Partition(1), 16), Toward::Elsewhere);
         place.ended = true;

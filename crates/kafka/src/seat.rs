@@ -54,7 +54,9 @@ pub struct Seat {
 
 impl std::fmt::Debug for Seat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat").field("held", &self.held()).finish_non_exhaustive()
+        f.debug_struct("Seat")
+            .field("held", &self.held())
+            .finish_non_exhaustive()
     }
 }
 

@@ -103,13 +103,20 @@ impl Ledger for Book {
         let touched = self.own.parking(parked.iter().map(|parked| &parked.waiting.webhook_id));
         let count = parked.len() as u64;
         let mut records: Vec<Outgoing> = parked.into_iter().flat_map(|parked| self.parked(parked)).collect();
-        records.extend(touched.iter().map(|(webhook, counts)| self.encoder.pending(webhook, counts)));
+        records.extend(
+            touched
+                .iter()
+                .map(|(webhook, counts)| self.encoder.pending(webhook, counts)),
+        );
         records.push(encode::document(&self.topic, &replay.id, replay));
         records.extend(self.forgotten(replay));
         self.publish(&records).map_err(failed)?;
         fail_point!("r2");
         self.own.apply(touched);
-        let before = self.table.get(&replay.id).map_or(replay.lost_source, |before| before.lost_source);
+        let before = self
+            .table
+            .get(&replay.id)
+            .map_or(replay.lost_source, |before| before.lost_source);
         self.metrics.went(count, replay.lost_source.saturating_sub(before));
         Ok(())
     }

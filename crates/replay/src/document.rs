@@ -176,13 +176,16 @@ impl Replay {
             return false;
         };
         let place = progress.spans.iter().position(|span| span.partition == partition);
-        let Some(place) = place.filter(|place| (progress.spans[*place].start..progress.spans[*place].end).contains(&at))
+        let Some(place) =
+            place.filter(|place| (progress.spans[*place].start..progress.spans[*place].end).contains(&at))
         else {
             return false;
         };
         match self.state {
             State::Counting | State::Running | State::Done => true,
-            State::Failed if place == progress.replayed => progress.after.as_ref().is_some_and(|last| candidate <= last),
+            State::Failed if place == progress.replayed => {
+                progress.after.as_ref().is_some_and(|last| candidate <= last)
+            }
             State::Failed => place < progress.replayed,
         }
     }

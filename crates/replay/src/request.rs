@@ -97,9 +97,11 @@ impl Wanted {
             to: form.text("to", TIME, time).unwrap_or(now),
             webhook: form.text("webhook", "must be a webhook's id", |text| WebhookId::new(text).ok()),
             account: form.text("account", "must be an account's id", |text| AccountId::new(text).ok()),
-            event: form.text("event", "must be order_shipped, order_error or tracking_update", |text| {
-                text.parse().ok()
-            }),
+            event: form.text(
+                "event",
+                "must be order_shipped, order_error or tracking_update",
+                |text| text.parse().ok(),
+            ),
             result: form
                 .text("result", "must be failed, skipped or any", ended)
                 .unwrap_or(Ended::Failed),
@@ -128,8 +130,14 @@ impl Wanted {
         // Tests and first connections have no source: there is nothing to make again.
         outcome.source.is_some()
             && (self.from..self.to).contains(&outcome.event_time)
-            && self.webhook.as_ref().is_none_or(|webhook| *webhook == outcome.webhook_id)
-            && self.account.as_ref().is_none_or(|account| *account == outcome.account_id)
+            && self
+                .webhook
+                .as_ref()
+                .is_none_or(|webhook| *webhook == outcome.webhook_id)
+            && self
+                .account
+                .as_ref()
+                .is_none_or(|account| *account == outcome.account_id)
             && self.event.is_none_or(|event| event == outcome.event)
     }
 }
@@ -180,7 +188,10 @@ impl Form<'_> {
         let rate = value.as_u64().and_then(|rate| u32::try_from(rate).ok());
         let rate = rate.filter(|rate| (1..=FASTEST).contains(rate));
         if rate.is_none() {
-            self.fault("rate_per_second", &format!("must be a whole number from 1 to {FASTEST}"));
+            self.fault(
+                "rate_per_second",
+                &format!("must be a whole number from 1 to {FASTEST}"),
+            );
         }
         rate
     }
@@ -213,7 +224,10 @@ mod tests {
     #[test]
     fn only_from_has_to_be_said() {
         let wanted = Wanted::read(&json!({ "from": "2025-11-22T09:00:00Z", "to": null }), 50, NOW).unwrap();
-        assert_eq!((wanted.to, wanted.result, wanted.rate_per_second), (NOW, Ended::Failed, 50));
+        assert_eq!(
+            (wanted.to, wanted.result, wanted.rate_per_second),
+            (NOW, Ended::Failed, 50)
+        );
         assert_eq!(
             (wanted.webhook, wanted.account, wanted.event, wanted.dry_run),
             (None, None, None, false)

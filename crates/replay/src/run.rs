@@ -40,11 +40,7 @@ pub trait Archive {
     ///
     /// # Errors
     /// [`Trouble`]
-    fn outcomes(
-        &mut self,
-        span: Span,
-        each: &mut dyn FnMut(i64, &Outcome) -> ControlFlow<()>,
-    ) -> Result<(), Trouble>;
+    fn outcomes(&mut self, span: Span, each: &mut dyn FnMut(i64, &Outcome) -> ControlFlow<()>) -> Result<(), Trouble>;
 
     /// The events of the first of these deliveries, of one at least and of `most` at most; `None` for what is kept
     /// nowhere any more.
@@ -179,7 +175,11 @@ impl<A: Archive> Run<A> {
             let over = counted.wanted.dry_run || counted.matched == 0;
             let state = if over { State::Done } else { State::Running };
             let next = Replay { state, ..counted };
-            let next = if over { next.ended(State::Done, None, now.time) } else { next };
+            let next = if over {
+                next.ended(State::Done, None, now.time)
+            } else {
+                next
+            };
             return self.commit(next, Vec::new(), ledger);
         };
         let found = match self.select(span, earlier)? {
@@ -200,18 +200,22 @@ impl<A: Archive> Run<A> {
     fn select(&mut self, span: Span, earlier: &[Arc<Replay>]) -> Result<Result<Vec<Candidate>, TooMany>, Trouble> {
         let mut selection = Selection::new(&self.replay.wanted, earlier, span.partition, self.rules.most);
         let mut refused = None;
-        self.archive.outcomes(span, &mut |at, outcome| match selection.note(at, outcome) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(too_many) => {
-                refused = Some(too_many);
-                ControlFlow::Break(())
-            }
-        })?;
+        self.archive
+            .outcomes(span, &mut |at, outcome| match selection.note(at, outcome) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(too_many) => {
+                    refused = Some(too_many);
+                    ControlFlow::Break(())
+                }
+            })?;
         Ok(refused.map_or_else(|| Ok(selection.list()), Err))
     }
 
     fn give_up(&mut self, why: &TooMany, ledger: &mut dyn Ledger, now: Now) -> Result<Step, Trouble> {
-        let failed = self.replay.clone().ended(State::Failed, Some(why.to_string()), now.time);
+        let failed = self
+            .replay
+            .clone()
+            .ended(State::Failed, Some(why.to_string()), now.time);
         self.commit(failed, Vec::new(), ledger)
     }
 
@@ -247,13 +251,7 @@ impl<A: Archive> Run<A> {
     }
 
     /// Puts on their way as many as the pace allows now.
-    fn go(
-        &mut self,
-        list: &mut List,
-        progress: Progress,
-        ledger: &mut dyn Ledger,
-        now: Now,
-    ) -> Result<Step, Trouble> {
+    fn go(&mut self, list: &mut List, progress: Progress, ledger: &mut dyn Ledger, now: Now) -> Result<Step, Trouble> {
         if list.ready.is_empty() {
             list.ready = self.archive.events(list.rest(), AHEAD)?.into();
         }
@@ -276,7 +274,11 @@ impl<A: Archive> Run<A> {
         next.parked += parked.len() as u64;
         next.lost_source += (earned - parked.len()) as u64;
         self.commit(next, parked, ledger)?;
-        Ok(if list.rest().is_empty() { Step::Again } else { Step::Rest(rest) })
+        Ok(if list.rest().is_empty() {
+            Step::Again
+        } else {
+            Step::Rest(rest)
+        })
     }
 
     fn parked(&self, event: Event, candidate: &Candidate, due: Timestamp) -> Parked {
@@ -320,7 +322,11 @@ impl<A: Archive> Run<A> {
             );
         }
         self.replay = next;
-        Ok(if self.replay.state.is_final() { Step::Ended } else { Step::Again })
+        Ok(if self.replay.state.is_final() {
+            Step::Ended
+        } else {
+            Step::Again
+        })
     }
 }
 
@@ -331,10 +337,7 @@ impl List {
             let gone = all.partition_point(|candidate| candidate <= last);
             all.drain(..gone);
         }
-        Self {
-            all,
-            ..Self::default()
-        }
+        Self { all, ..Self::default() }
     }
 
     fn rest(&self) -> &[Candidate] {
@@ -342,11 +345,7 @@ impl List {
     }
 
     /// Takes the next ones, whose events are ready; returns what is made of those that are kept, and the last.
-    fn take(
-        &mut self,
-        count: usize,
-        make: impl Fn(Event, &Candidate, u32) -> Parked,
-    ) -> (Vec<Parked>, Candidate) {
+    fn take(&mut self, count: usize, make: impl Fn(Event, &Candidate, u32) -> Parked) -> (Vec<Parked>, Candidate) {
         let next = &self.all[self.gone..self.gone + count];
         let events = self.ready.drain(..count);
         let made = (0..).zip(next.iter().zip(events));

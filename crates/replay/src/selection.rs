@@ -56,7 +56,11 @@ impl<'a> Selection<'a> {
             return Ok(());
         };
         let place = (self.partition, at);
-        let under_way = || self.earlier.iter().any(|replay| replay.takes(&candidate, outcome, place));
+        let under_way = || {
+            self.earlier
+                .iter()
+                .any(|replay| replay.takes(&candidate, outcome, place))
+        };
         if !self.wanted.fits(outcome) || under_way() {
             self.chosen.remove(&candidate);
         } else {

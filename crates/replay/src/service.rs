@@ -72,7 +72,9 @@ pub struct Parts {
 
 impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,12 +119,16 @@ impl Service {
     pub fn run(self) {
         let Some(tail) = self.open_tail() else { return };
         let table = Arc::clone(&self.table);
-        tail.read_to_end(&self.parts.stop, |entry| table.take_in(&entry.key, entry.value.as_deref()));
+        tail.read_to_end(&self.parts.stop, |entry| {
+            table.take_in(&entry.key, entry.value.as_deref())
+        });
         table.completed();
         let reached = tail.reached();
         let stop = self.parts.stop.clone();
         let follow = move || tail.follow(&stop, |entry| table.take_in(&entry.key, entry.value.as_deref()));
-        let following = std::thread::Builder::new().name("replays-table".to_owned()).spawn(follow);
+        let following = std::thread::Builder::new()
+            .name("replays-table".to_owned())
+            .spawn(follow);
         if let Err(error) = following {
             return warn!(%error, "The system gives no thread; no replays on this instance");
         }
@@ -237,7 +243,9 @@ struct TopicStore {
 
 impl fmt::Debug for TopicStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TopicStore").field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("TopicStore")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
 }
 

@@ -31,6 +31,9 @@ pub trait Decoder: Send + Sync {
     fn event(&self, record: Fetched, default: EventType) -> Option<Event>;
 }
 
+/// The first offset that a partition keeps and the one after the last; none of one that is gone.
+type Held = Option<(i64, i64)>;
+
 /// The position of a source record, and its time.
 type Source = (Arc<str>, Partition, Offset, Timestamp);
 
@@ -43,7 +46,7 @@ pub(crate) struct Shelf {
     /// Since when dead letters may be of use.
     since: Timestamp,
     /// What each source partition holds, as of the last look.
-    ranges: HashMap<(Arc<str>, Partition), Option<(i64, i64)>>,
+    ranges: HashMap<(Arc<str>, Partition), Held>,
     /// Where the dead letters of the list's source records are; looked for when one is needed.
     letters: Option<HashMap<Source, (Partition, Offset)>>,
 }
@@ -142,7 +145,11 @@ impl Shelf {
                 ControlFlow::Continue(())
             })?;
         }
-        debug!(wanted = wanted.len(), found = letters.len(), "Events are looked for among the dead letters");
+        debug!(
+            wanted = wanted.len(),
+            found = letters.len(),
+            "Events are looked for among the dead letters"
+        );
         Ok(letters)
     }
 
@@ -172,11 +179,7 @@ impl Archive for Shelf {
         Ok(spans)
     }
 
-    fn outcomes(
-        &mut self,
-        span: Span,
-        each: &mut dyn FnMut(i64, &Outcome) -> ControlFlow<()>,
-    ) -> Result<(), Trouble> {
+    fn outcomes(&mut self, span: Span, each: &mut dyn FnMut(i64, &Outcome) -> ControlFlow<()>) -> Result<(), Trouble> {
         let topic = Arc::clone(&self.results);
         // A new list comes of it, and what was known for the last one is old.
         self.ranges.clear();

@@ -67,7 +67,11 @@ impl Table {
     /// How many have not come to their end.
     #[must_use]
     pub fn unfinished(&self) -> usize {
-        self.all.read().values().filter(|replay| !replay.state.is_final()).count()
+        self.all
+            .read()
+            .values()
+            .filter(|replay| !replay.state.is_final())
+            .count()
     }
 
     /// Tells of changes.

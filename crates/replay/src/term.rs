@@ -63,11 +63,17 @@ impl Term {
 
     /// Waits until everything that an earlier term committed is known.
     fn catch_up(&self, end: i64, mut reached: watch::Receiver<i64>) -> Result<(), Trouble> {
-        let known = async { timeout(CATCH_UP, reached.wait_for(|reached| *reached >= end)).await.is_ok() };
+        let known = async {
+            timeout(CATCH_UP, reached.wait_for(|reached| *reached >= end))
+                .await
+                .is_ok()
+        };
         if self.parts.runtime.block_on(known) {
             return Ok(());
         }
-        Err(Trouble::Kafka("the replays topic could not be read to its end".to_owned()))
+        Err(Trouble::Kafka(
+            "the replays topic could not be read to its end".to_owned(),
+        ))
     }
 
     fn take_up(&mut self) -> Result<(), Trouble> {
@@ -79,7 +85,8 @@ impl Term {
         let room = IN_TURN.saturating_sub(self.runs.len());
         for replay in waiting.into_iter().take(room) {
             let shelf = Shelf::open(&self.parts, replay.wanted.from, &self.stop)?;
-            self.runs.push(Run::new(Replay::clone(&replay), shelf, self.parts.rules()));
+            self.runs
+                .push(Run::new(Replay::clone(&replay), shelf, self.parts.rules()));
         }
         Ok(())
     }
@@ -115,7 +122,10 @@ impl Term {
 
     fn rest(&self, rest: Duration) -> Result<(), Trouble> {
         let stopped = self.stop.cancelled();
-        let stopped = self.parts.runtime.block_on(async { timeout(rest, stopped).await.is_ok() });
+        let stopped = self
+            .parts
+            .runtime
+            .block_on(async { timeout(rest, stopped).await.is_ok() });
         if stopped { Err(Trouble::Stopped) } else { Ok(()) }
     }
 }

@@ -105,7 +105,9 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     let found = desk.api.replays.get(&id)?.filter(|replay| desk.sees(replay));
     let none = || Problem::new(StatusCode::NOT_FOUND, "there is no such replay");
-    found.map(|replay| Json(replay.shown()).into_response()).ok_or_else(none)
+    found
+        .map(|replay| Json(replay.shown()).into_response())
+        .ok_or_else(none)
 }
 
 impl Desk {

@@ -147,7 +147,12 @@ fn replays() -> Replays {
     table.take_in(THEIR_REPLAY.as_bytes(), Some(ran.to_string().as_bytes()));
     table.completed();
     let store = Arc::new(MemoryStore(Arc::clone(&table)));
-    Replays::new(table, store, 50, Clock::starting_at(Timestamp::from_millis(1_763_805_600_000)))
+    Replays::new(
+        table,
+        store,
+        50,
+        Clock::starting_at(Timestamp::from_millis(1_763_805_600_000)),
+    )
 }
 
 impl House {

@@ -27,7 +27,10 @@ async fn a_replay_is_taken_on_with_what_is_usual_and_can_be_read() {
     assert!(replay["to"].as_str() <= replay["created_at"].as_str(), "up to now");
     let read = house.get(taken.header("location")).await.expect(200).json();
     assert_eq!(read, replay);
-    house.get(&format!("{PATH}/rp_01KAZZZZZZZZZZZZZZZZZZZZZZ")).await.expect(404);
+    house
+        .get(&format!("{PATH}/rp_01KAZZZZZZZZZZZZZZZZZZZZZZ"))
+        .await
+        .expect(404);
 }
 
 #[tokio::test]
@@ -59,7 +62,11 @@ async fn replays_are_listed_newest_first_in_pages() {
     let first = house.get(&format!("{PATH}?limit=2")).await.expect(200).json();
     let cursor = first["next_cursor"].as_str().unwrap().to_owned();
     assert_eq!(page(first), ids[..2]);
-    let second = house.get(&format!("{PATH}?limit=2&cursor={cursor}")).await.expect(200).json();
+    let second = house
+        .get(&format!("{PATH}?limit=2&cursor={cursor}"))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(second["next_cursor"], Value::Null);
     assert_eq!(page(second), ids[2..]);
     house.get(&format!("{PATH}?cursor=rp_0")).await.expect(400);
@@ -82,7 +89,10 @@ async fn a_bound_token_replays_and_sees_its_own_accounts_only() {
     };
     house.send(ask("reader", Value::Null)).await.expect(403);
     house.send(ask("shop", json!("other"))).await.expect(403);
-    assert_eq!(house.send(ask("both", Value::Null)).await.expect(422).paths(), ["account"]);
+    assert_eq!(
+        house.send(ask("both", Value::Null)).await.expect(422).paths(),
+        ["account"]
+    );
     let of_shop = house.send(ask("shop", Value::Null)).await.expect(202).json();
     assert_eq!(of_shop["account"], "shop");
     let of_all = house.send(ask("writer", Value::Null)).await.expect(202).json();
@@ -94,7 +104,10 @@ async fn a_bound_token_replays_and_sees_its_own_accounts_only() {
     house.send(read("both", &of_shop)).await.expect(200);
     house.send(read("both", &of_all)).await.expect(404);
     house.send(read("reader", &of_all)).await.expect(200);
-    let listed = house.send(Ask::new("GET", PATH).token(&secret_of("shop"))).await.expect(200);
+    let listed = house
+        .send(Ask::new("GET", PATH).token(&secret_of("shop")))
+        .await
+        .expect(200);
     assert_eq!(listed.json()["items"].as_array().unwrap().len(), 1);
 }
 

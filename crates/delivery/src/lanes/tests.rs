@@ -205,7 +205,11 @@ fn replays_take_half_of_a_lane_and_give_way_to_what_is_live() {
     }
     assert_eq!(started(&mut lanes), [("a", 0), ("a", 1)], "half of the places");
     fill(&mut lanes, "a", 4, 100..104);
-    assert_eq!(started(&mut lanes), [("a", 100), ("a", 101)], "a live one finds the rest");
+    assert_eq!(
+        started(&mut lanes),
+        [("a", 100), ("a", 101)],
+        "a live one finds the rest"
+    );
     for expected in [102, 103] {
         lanes.finish(&"a", REPLAY, at(0));
         assert_eq!(started(&mut lanes), [("a", expected)]);

@@ -88,7 +88,9 @@ struct Show {
 fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-        return Ok(Timestamp::from_millis(Clock::system().now().as_millis().saturating_sub(ago)));
+        return Ok(Timestamp::from_millis(
+            Clock::system().now().as_millis().saturating_sub(ago),
+        ));
     }
     let time = humantime::parse_rfc3339_weak(text).map(Timestamp::from);
     time.map_err(|_| "write a time such as 2026-11-22T10:00:00Z, or how long ago, such as 2h".to_owned())
@@ -133,7 +135,11 @@ impl Replay {
             ("rate_per_second", self.rate.map(|rate| json!(rate))),
             ("dry_run", self.dry_run.then_some(json!(true))),
         ];
-        request.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        request.extend(
+            fields
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+        );
         Value::Object(request)
     }
 }
@@ -150,7 +156,10 @@ async fn list(session: &Session) -> anyhow::Result<End> {
         say("no replays")?;
     } else {
         let rows: Vec<[String; 6]> = items.iter().map(|item| row(item)).collect();
-        say(&table(["ID", "STATE", "MATCHED", "ON THEIR WAY", "LOST", "ASKED FOR"], &rows))?;
+        say(&table(
+            ["ID", "STATE", "MATCHED", "ON THEIR WAY", "LOST", "ASKED FOR"],
+            &rows,
+        ))?;
     }
     Ok(End::Done)
 }
@@ -192,7 +201,11 @@ async fn follow(session: &Session, call: Call) -> anyhow::Result<End> {
     } else {
         say(&described(&replay))?;
     }
-    Ok(if replay["state"] == "done" { End::Done } else { End::Differs })
+    Ok(if replay["state"] == "done" {
+        End::Done
+    } else {
+        End::Differs
+    })
 }
 
 fn counted(replay: &Value) -> String {
@@ -204,7 +217,11 @@ fn counted(replay: &Value) -> String {
 
 fn on_their_way(replay: &Value) -> String {
     let [parked, matched, lost] = ["parked", "matched", "lost_source"].map(|name| plain(&replay[name]));
-    let lost = if lost == "0" { String::new() } else { format!(", {lost} lost: kept nowhere any more") };
+    let lost = if lost == "0" {
+        String::new()
+    } else {
+        format!(", {lost} lost: kept nowhere any more")
+    };
     format!("{parked} of {matched} on their way{lost}")
 }
 
@@ -237,7 +254,10 @@ mod tests {
         let mut replay = json!({
             "id": "rp_1", "state": "running", "matched": 3, "parked": 1, "lost_source": 1, "dry_run": false,
         });
-        assert_eq!(described(&replay), "rp_1 running: 1 of 3 on their way, 1 lost: kept nowhere any more");
+        assert_eq!(
+            described(&replay),
+            "rp_1 running: 1 of 3 on their way, 1 lost: kept nowhere any more"
+        );
         replay["dry_run"] = json!(true);
         replay["state"] = json!("done");
         assert_eq!(described(&replay), "rp_1 done: 3 deliveries match, nothing was sent");

@@ -91,7 +91,7 @@ impl Core {
         egress: &Egress,
         limits: Limits,
         (directory, reached): (&Arc<Directory>, watch::Receiver<i64>),
-        replays: Replays,
+        replays: &Service,
     ) -> anyhow::Result<()> {
         let config = &self.config;
         let largest = limits.largest();
@@ -128,7 +128,7 @@ impl Core {
             journal,
             keys: api.keys,
         };
-        let made = manage::api(config, self.clock, policy, store, tests, replays);
+        let made = manage::api(config, self.clock, policy, store, tests, self.asked(replays)?);
         api.slot.set(made);
         Ok(())
     }

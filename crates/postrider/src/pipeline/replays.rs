@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::Core;
+use super::{Core, thread};
 
 /// How long leaving the group of the replays may take.
 const LEAVING: Duration = Duration::from_secs(5);
@@ -62,6 +62,11 @@ impl Core {
         let rate = self.config.replay.rate_per_second;
         Ok(Replays::new(service.table(), store, rate, self.clock))
     }
+}
+
+/// Runs them on a thread of their own.
+pub(super) fn begin(service: Service) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send> {
+    thread::run("replays", move || service.run())
 }
 
 /// Waits until the replays have left Kafka, so that another instance takes them up at once.

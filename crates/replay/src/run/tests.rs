@@ -57,7 +57,12 @@ impl World {
     }
 
     fn parked_by(&self, id: &str) -> Vec<i64> {
-        let mut numbers: Vec<i64> = self.parked.iter().filter(|(by, _)| by == id).map(|(_, one)| *one).collect();
+        let mut numbers: Vec<i64> = self
+            .parked
+            .iter()
+            .filter(|(by, _)| by == id)
+            .map(|(_, one)| *one)
+            .collect();
         numbers.sort_unstable();
         numbers
     }
@@ -77,11 +82,7 @@ impl Archive for Shared {
         Ok(spans.collect())
     }
 
-    fn outcomes(
-        &mut self,
-        span: Span,
-        each: &mut dyn FnMut(i64, &Outcome) -> ControlFlow<()>,
-    ) -> Result<(), Trouble> {
+    fn outcomes(&mut self, span: Span, each: &mut dyn FnMut(i64, &Outcome) -> ControlFlow<()>) -> Result<(), Trouble> {
         let outcomes = self.0.borrow().partitions[usize::try_from(span.partition.0).unwrap()].clone();
         for (at, outcome) in (0..span.end).zip(&outcomes) {
             if each(at, outcome).is_break() {
@@ -113,7 +114,10 @@ impl Ledger for Shared {
         }
         for one in parked {
             let by = one.waiting.progress.replay.clone().unwrap();
-            assert_eq!((one.waiting.progress.attempts, one.waiting.progress.trigger), (0, Trigger::Replay));
+            assert_eq!(
+                (one.waiting.progress.attempts, one.waiting.progress.trigger),
+                (0, Trigger::Replay)
+            );
             world.parked.push((by, one.event.origin.offset.0));
             world.dues.push(one.waiting.due);
         }
@@ -158,7 +162,13 @@ fn run_all(world: &Shared, ids: &[String]) {
 }
 
 fn expected(stream: &[(i64, usize)], wanted: &Wanted) -> Vec<i64> {
-    let last = |number: i64| stream.iter().rev().find(|(one, _)| *one == number).map(|(_, at)| RESULTS[*at]);
+    let last = |number: i64| {
+        stream
+            .iter()
+            .rev()
+            .find(|(one, _)| *one == number)
+            .map(|(_, at)| RESULTS[*at])
+    };
     let fits = |number: &i64| last(*number).is_some_and(|result| wanted.result.fits(result));
     (0..30).filter(fits).collect()
 }
@@ -218,10 +228,13 @@ fn of_failed(count: i64, wanted: Wanted) -> (Shared, String) {
 
 #[test]
 fn a_dry_run_counts_and_parks_nothing() {
-    let (world, id) = of_failed(7, Wanted {
-        dry_run: true,
-        ..failed()
-    });
+    let (world, id) = of_failed(
+        7,
+        Wanted {
+            dry_run: true,
+            ..failed()
+        },
+    );
     run_all(&world, std::slice::from_ref(&id));
     let world = world.0.borrow();
     let done = &world.documents[&id];
@@ -231,10 +244,13 @@ fn a_dry_run_counts_and_parks_nothing() {
 
 #[test]
 fn what_is_parked_together_is_due_one_after_the_other() {
-    let (world, id) = of_failed(3, Wanted {
-        rate_per_second: 100,
-        ..failed()
-    });
+    let (world, id) = of_failed(
+        3,
+        Wanted {
+            rate_per_second: 100,
+            ..failed()
+        },
+    );
     run_all(&world, std::slice::from_ref(&id));
     let dues = &world.0.borrow().dues;
     assert!(dues.is_sorted() && dues[0] < dues[2], "{dues:?}");

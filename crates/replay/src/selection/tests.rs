@@ -48,7 +48,13 @@ fn time_webhook_account_and_event_narrow_it_and_tests_are_left_out() {
     let count = |wanted: Wanted| chosen(&wanted, &[], &outcomes).len();
     assert_eq!(count(failed()), 2);
     let second = Timestamp::from_millis(NOW.as_millis() + 2_000);
-    assert_eq!(count(Wanted { from: second, ..failed() }), 1);
+    assert_eq!(
+        count(Wanted {
+            from: second,
+            ..failed()
+        }),
+        1
+    );
     assert_eq!(count(Wanted { to: second, ..failed() }), 1, "without its end");
     let webhook = |id| Wanted {
         webhook: Some(WebhookId::new(id).unwrap()),

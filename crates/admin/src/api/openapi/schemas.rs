@@ -148,8 +148,26 @@ fn replays() -> [(String, Value); 2] {
     let mut contract: Value = serde_json::from_str(REPLAY).expect("what the repository holds is JSON");
     let fields = contract["properties"].as_object_mut().expect("a replay has fields");
     fields.remove("progress");
-    let asked = ["from", "to", "webhook", "account", "event", "result", "rate_per_second", "dry_run"];
-    let new = asked.map(|name| (name.to_owned(), if name == "from" { fields[name].clone() } else { nullable(fields[name].clone()) }));
+    let asked = [
+        "from",
+        "to",
+        "webhook",
+        "account",
+        "event",
+        "result",
+        "rate_per_second",
+        "dry_run",
+    ];
+    let new = asked.map(|name| {
+        (
+            name.to_owned(),
+            if name == "from" {
+                fields[name].clone()
+            } else {
+                nullable(fields[name].clone())
+            },
+        )
+    });
     let new = request(&["from"], &Value::Object(new.into_iter().collect()));
     let shown = object(&contract["properties"]);
     [("NewReplay".to_owned(), new), ("Replay".to_owned(), shown)]
