@@ -48,7 +48,12 @@ async fn ask(daemon: &Daemon, mut request: Value) -> Result<String> {
 }
 
 async fn read(daemon: &Daemon, id: &str) -> Result<Value> {
-    let (status, replay) = daemon.api("GET", &format!("/replays/{id}"), None).await?;
+    let ask = || async {
+        let answer = daemon.api("GET", &format!("/replays/{id}"), None).await?;
+        // Right after a start they are not known yet.
+        Ok(Some(answer).filter(|(status, _)| *status != 503))
+    };
+    let (status, replay) = until("the replays to be known", PATIENCE, ask).await?;
     ensure!(status == 200, "{status}: {replay}");
     assert_eq!(Schema::named("replay.v1")?.faults(&replay), [""; 0]);
     Ok(replay)
@@ -344,6 +349,56 @@ async fn what_its_topic_keeps_no_more_comes_from_the_dead_letters() -> Result<()
     let ended = done(&daemon, &lost).await?;
     assert_eq!((&ended["parked"], &ended["lost_source"]), (&json!(0), &json!(EVENTS)));
     Ok(())
+}
+
+#[tokio::test]
+async fn records_that_could_not_be_read_are_delivered_once_they_can_be() -> Result<()> {
+    const EVENTS: usize = 6;
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::new("replay").await?;
+    scene.config["consumer"]["max_event_bytes"] = json!("1KiB");
+    scene.webhooks([webhook("wh", receiver.url("/hook"), &["tracking_update"])]);
+    let mut daemon = scene.start().await?;
+    let large = |number: usize| {
+        let value = format!("{{\"OrderID\":{number},\"note\":\"{}\"}}", "x".repeat(2_000));
+        Sent::value(value).header("x-mine", "kept")
+    };
+    let topic = scene.topic("tracking");
+    topic
+        .produce((0..EVENTS).map(large).chain([Sent::value("no JSON")]))
+        .await?;
+    scene.dead_letters(EVENTS + 1).await?;
+    let id = ask(&daemon, json!({ "result": "dead_letter" })).await?;
+    let ended = done(&daemon, &id).await?;
+    assert_eq!(
+        (&ended["matched"], &ended["unreadable"]),
+        (&json!(0), &json!(EVENTS + 1))
+    );
+
+    daemon.stop().await?;
+    scene.config["consumer"]["max_event_bytes"] = json!("4KiB");
+    daemon = Daemon::start(&scene.write_config()?).await?;
+    // Where the source record is kept no more, its dead letter has all there was.
+    topic.trim().await?;
+    let other = json!({ "result": "dead_letter", "webhook": "other", "dry_run": true });
+    let other = ask(&daemon, other).await?;
+    assert_eq!(done(&daemon, &other).await?["matched"], 0);
+    let id = ask(&daemon, json!({ "result": "dead_letter" })).await?;
+    let ended = done(&daemon, &id).await?;
+    let counts = ["matched", "parked", "lost_source", "unreadable"].map(|name| ended[name].as_u64());
+    assert_eq!(counts, [Some(EVENTS as u64), Some(EVENTS as u64), Some(0), Some(1)]);
+    let outcomes = replayed(&scene, &id, EVENTS).await?;
+    assert!(
+        of_replay(&outcomes, &id)
+            .iter()
+            .all(|one| one.result == OutcomeResult::Success)
+    );
+    let positions: BTreeMap<&str, usize> = outcomes.iter().map(|one| (one.event_id.as_str(), 1)).collect();
+    assert_eq!(positions.len(), EVENTS, "each under its own position");
+    assert!(receiver.requests("/hook").iter().all(|one| one.body.len() > 2_000));
+    let again = ask(&daemon, json!({ "result": "dead_letter" })).await?;
+    assert_eq!(done(&daemon, &again).await?["matched"], 0, "they have outcomes now");
+    nothing_waits(&daemon).await
 }
 
 #[tokio::test]

@@ -243,7 +243,7 @@ impl Core {
         self.reachability.note(true);
         let retired = self.config.layout().retired(survey.partitions.keys());
         let limits = survey.limits;
-        let replays = self.replays(&survey);
+        let replays = self.replays(&survey, directory.table());
         let Some(committer) = self.open_committer(survey).await? else {
             return Ok(());
         };

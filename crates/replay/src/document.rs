@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use postrider_types::{EventType, Offset, Outcome, Partition, Timestamp, WebhookId};
+use postrider_types::{Event, EventType, Offset, Outcome, Partition, Timestamp, WebhookId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,36 @@ pub struct Candidate {
     pub event: EventType,
 }
 
+impl Candidate {
+    /// What an event owes to a webhook.
+    #[must_use]
+    pub fn new(event: &Event, webhook: WebhookId) -> Self {
+        let origin = &event.origin;
+        Self {
+            topic: Arc::clone(&origin.topic),
+            partition: origin.partition,
+            offset: origin.offset,
+            time: origin.timestamp,
+            webhook,
+            event: event.event_type,
+        }
+    }
+
+    /// The delivery of an outcome; `None` of a Test or a first connection, which no record brought.
+    #[must_use]
+    pub fn of(outcome: &Outcome) -> Option<Self> {
+        let source = outcome.source.as_ref()?;
+        Some(Self {
+            topic: source.topic.as_str().into(),
+            partition: source.partition,
+            offset: source.offset,
+            time: outcome.event_time,
+            webhook: outcome.webhook_id.clone(),
+            event: outcome.event,
+        })
+    }
+}
+
 /// A stretch of a partition of the results topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Span {
@@ -80,7 +110,7 @@ pub struct Span {
 pub struct Progress {
     /// The replay's place among those that have begun, from 1: what an earlier one took up is not crossed.
     pub number: u64,
-    /// What the results topic held when the replay began.
+    /// What the results topic, or that of the dead letters, held when the replay began.
     pub spans: Vec<Span>,
     /// How many of the spans were counted.
     pub counted: usize,
@@ -110,6 +140,9 @@ pub struct Replay {
     pub parked: u64,
     /// Deliveries that cannot be made again: neither their source record nor a dead letter is kept any more.
     pub lost_source: u64,
+    /// Dead letters that still cannot be read as events, as far as they have been counted.
+    #[serde(default)]
+    pub unreadable: u64,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it began.
@@ -134,6 +167,7 @@ impl Replay {
             matched: 0,
             parked: 0,
             lost_source: 0,
+            unreadable: 0,
             created_at: now,
             started_at: None,
             finished_at: None,

@@ -17,11 +17,13 @@ pub enum Ended {
     Skipped,
     /// Any end, also a success.
     Any,
+    /// None: its event was kept as a dead letter because it could not be read, and can be now.
+    DeadLetter,
 }
 
 impl Ended {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Failed, Self::Skipped, Self::Any];
+    pub const ALL: [Self; 4] = [Self::Failed, Self::Skipped, Self::Any, Self::DeadLetter];
 
     /// The word used in documents.
     #[must_use]
@@ -30,6 +32,7 @@ impl Ended {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::Any => "any",
+            Self::DeadLetter => "dead_letter",
         }
     }
 
@@ -40,6 +43,7 @@ impl Ended {
             Self::Failed => result == OutcomeResult::Failed,
             Self::Skipped => result == OutcomeResult::Skipped,
             Self::Any => OutcomeResult::FINAL.contains(&result),
+            Self::DeadLetter => false,
         }
     }
 }
@@ -103,7 +107,7 @@ impl Wanted {
                 |text| text.parse().ok(),
             ),
             result: form
-                .text("result", "must be failed, skipped or any", ended)
+                .text("result", "must be failed, skipped, any or dead_letter", ended)
                 .unwrap_or(Ended::Failed),
             rate_per_second: form.rate().unwrap_or(rate),
             dry_run: form.switch("dry_run"),
@@ -129,16 +133,27 @@ impl Wanted {
     fn is_about(&self, outcome: &Outcome) -> bool {
         // Tests and first connections have no source: there is nothing to make again.
         outcome.source.is_some()
-            && (self.from..self.to).contains(&outcome.event_time)
-            && self
-                .webhook
-                .as_ref()
-                .is_none_or(|webhook| *webhook == outcome.webhook_id)
-            && self
-                .account
-                .as_ref()
-                .is_none_or(|account| *account == outcome.account_id)
-            && self.event.is_none_or(|event| event == outcome.event)
+            && self.is_within(outcome.event_time)
+            && self.is_of(&outcome.account_id, outcome.event)
+            && self.is_for(&outcome.webhook_id)
+    }
+
+    /// Whether events of this time were asked for.
+    #[must_use]
+    pub fn is_within(&self, time: Timestamp) -> bool {
+        (self.from..self.to).contains(&time)
+    }
+
+    /// Whether events of this account and type were asked for.
+    #[must_use]
+    pub fn is_of(&self, account: &AccountId, event: EventType) -> bool {
+        self.account.as_ref().is_none_or(|asked| asked == account) && self.event.is_none_or(|asked| asked == event)
+    }
+
+    /// Whether deliveries to this webhook were asked for.
+    #[must_use]
+    pub fn is_for(&self, webhook: &WebhookId) -> bool {
+        self.webhook.as_ref().is_none_or(|asked| asked == webhook)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One replay, step by step. What it decides is in the document that each step commits, together with the deliveries
 //! it puts on their way, so that whoever takes over goes on exactly there.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tracing::info;
 
 use crate::document::{Candidate, Progress, Replay, Span, State};
 use crate::pace::Pace;
+use crate::request::{Ended, Wanted};
 use crate::selection::{Selection, TooMany};
 
 /// How many events are looked up at once, at most.
@@ -30,11 +32,18 @@ pub enum Trouble {
 
 /// What is read.
 pub trait Archive {
-    /// What the results topic holds now that can be about events since `from`.
+    /// What the results topic holds now that can be about events since the time asked for, or the topic of the dead
+    /// letters, where they were asked for.
     ///
     /// # Errors
     /// [`Trouble`]
-    fn spans(&mut self, from: Timestamp) -> Result<Vec<Span>, Trouble>;
+    fn spans(&mut self, wanted: &Wanted) -> Result<Vec<Span>, Trouble>;
+
+    /// What the dead letters of a span come to today.
+    ///
+    /// # Errors
+    /// [`Trouble`]
+    fn letters(&mut self, span: Span, wanted: &Wanted, most: usize) -> Result<Letters, Trouble>;
 
     /// Hands over the outcomes of a span with their offsets, in order.
     ///
@@ -48,6 +57,15 @@ pub trait Archive {
     /// # Errors
     /// [`Trouble`]
     fn events(&mut self, rest: &[Candidate], most: usize) -> Result<Vec<Option<Event>>, Trouble>;
+}
+
+/// What dead letters of records that were no events come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Letters {
+    /// The deliveries that are owed by today's webhooks, and have never been made.
+    pub owed: HashSet<Candidate>,
+    /// How many are no events today either.
+    pub unreadable: u64,
 }
 
 /// What is written.
@@ -150,7 +168,7 @@ impl<A: Archive> Run<A> {
         let last = others.iter().map(|other| other.number()).max().unwrap_or(0);
         let progress = Progress {
             number: last + 1,
-            spans: self.archive.spans(self.replay.wanted.from)?,
+            spans: self.archive.spans(&self.replay.wanted)?,
             counted: 0,
             replayed: 0,
             after: None,
@@ -183,11 +201,12 @@ impl<A: Archive> Run<A> {
             return self.commit(next, Vec::new(), ledger);
         };
         let found = match self.select(span, earlier)? {
-            Ok(list) => list.len(),
+            Ok(found) => found,
             Err(too_many) => return self.give_up(&too_many, ledger, now),
         };
         let next = Replay {
-            matched: self.replay.matched + found as u64,
+            matched: self.replay.matched + found.0.len() as u64,
+            unreadable: self.replay.unreadable + found.1,
             progress: Some(Progress {
                 counted: progress.counted + 1,
                 ..progress
@@ -197,7 +216,15 @@ impl<A: Archive> Run<A> {
         self.commit(next, Vec::new(), ledger)
     }
 
-    fn select(&mut self, span: Span, earlier: &[Arc<Replay>]) -> Result<Result<Vec<Candidate>, TooMany>, Trouble> {
+    /// A span's list, and how many dead letters of it cannot be read.
+    fn select(
+        &mut self,
+        span: Span,
+        earlier: &[Arc<Replay>],
+    ) -> Result<Result<(Vec<Candidate>, u64), TooMany>, Trouble> {
+        if self.replay.wanted.result == Ended::DeadLetter {
+            return self.select_letters(span);
+        }
         let mut selection = Selection::new(&self.replay.wanted, earlier, span.partition, self.rules.most);
         let mut refused = None;
         self.archive
@@ -208,7 +235,18 @@ impl<A: Archive> Run<A> {
                     ControlFlow::Break(())
                 }
             })?;
-        Ok(refused.map_or_else(|| Ok(selection.list()), Err))
+        Ok(refused.map_or_else(|| Ok((selection.list(), 0)), Err))
+    }
+
+    fn select_letters(&mut self, span: Span) -> Result<Result<(Vec<Candidate>, u64), TooMany>, Trouble> {
+        let most = self.rules.most;
+        let letters = self.archive.letters(span, &self.replay.wanted, most)?;
+        if letters.owed.len() > most {
+            return Ok(Err(TooMany(most)));
+        }
+        let mut list: Vec<Candidate> = letters.owed.into_iter().collect();
+        list.sort_unstable();
+        Ok(Ok((list, letters.unreadable)))
     }
 
     fn give_up(&mut self, why: &TooMany, ledger: &mut dyn Ledger, now: Now) -> Result<Step, Trouble> {
@@ -233,7 +271,7 @@ impl<A: Archive> Run<A> {
         let mut list = match self.list.take() {
             Some(list) => list,
             None => match self.select(span, earlier)? {
-                Ok(list) => List::after(list, progress.after.as_ref()),
+                Ok((list, _)) => List::after(list, progress.after.as_ref()),
                 Err(too_many) => return self.give_up(&too_many, ledger, now),
             },
         };

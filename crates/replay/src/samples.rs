@@ -1,7 +1,5 @@
 //! Outcomes for tests.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use postrider_types::delivery::Progress;
 use postrider_types::outcome::{Ending, Issuer};
@@ -61,15 +59,7 @@ pub(crate) fn outcome(number: i64, result: OutcomeResult, replay: Option<&str>) 
 }
 
 pub(crate) fn candidate(number: i64) -> Candidate {
-    let event = event(number);
-    Candidate {
-        topic: Arc::clone(&event.origin.topic),
-        partition: event.origin.partition,
-        offset: event.origin.offset,
-        time: event.origin.timestamp,
-        webhook: WebhookId::new("wh").unwrap(),
-        event: event.event_type,
-    }
+    Candidate::new(&event(number), WebhookId::new("wh").unwrap())
 }
 
 /// All that failed of any time.

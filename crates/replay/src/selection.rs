@@ -4,6 +4,7 @@
 //! as asked for. A delivery that is still being retried, by itself or by another replay, is left alone.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use postrider_types::{Outcome, Partition, WebhookId};
@@ -81,26 +82,18 @@ impl<'a> Selection<'a> {
     }
 
     fn candidate(&mut self, outcome: &Outcome) -> Option<Candidate> {
-        let source = outcome.source.as_ref()?;
-        let topic = self.topics.get(&*source.topic).cloned();
-        let topic = topic.unwrap_or_else(|| {
-            let topic: Arc<str> = source.topic.as_str().into();
-            self.topics.insert(Arc::clone(&topic));
-            topic
-        });
-        let webhook = self.webhooks.get(&outcome.webhook_id).cloned();
-        let webhook = webhook.unwrap_or_else(|| {
-            self.webhooks.insert(outcome.webhook_id.clone());
-            outcome.webhook_id.clone()
-        });
-        Some(Candidate {
-            topic,
-            partition: source.partition,
-            offset: source.offset,
-            time: outcome.event_time,
-            webhook,
-            event: outcome.event,
-        })
+        let mut candidate = Candidate::of(outcome)?;
+        share(&mut self.topics, &mut candidate.topic);
+        share(&mut self.webhooks, &mut candidate.webhook);
+        Some(candidate)
+    }
+}
+
+/// Keeps one copy of each text.
+fn share<T: Clone + Eq + Hash>(known: &mut HashSet<T>, one: &mut T) {
+    match known.get(one) {
+        Some(kept) => one.clone_from(kept),
+        None => drop(known.insert(one.clone())),
     }
 }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use postrider_kafka::reader::{Fetched, ReadError, Reader};
 use postrider_types::event::last_header;
-use postrider_types::{Event, EventType, Header, Offset, Origin, Outcome, Partition, Timestamp};
+use postrider_types::{Event, EventType, Header, Offset, Origin, Outcome, Partition, Timestamp, WebhookId};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::document::{Candidate, Span};
-use crate::run::{Archive, Trouble};
+use crate::request::{Ended, Wanted};
+use crate::run::{Archive, Letters, Trouble};
 use crate::service::Parts;
 
 /// How much older than an event's time its outcomes may look: the clocks of upstream and of Kafka differ.
@@ -25,9 +26,14 @@ const ROOM: usize = 16 * 1024;
 /// What postrider's own headers of a dead letter begin with.
 const OWN: &str = "pr-";
 
-/// Reads a source record as the event it was read as before.
+/// Reads records as events.
 pub trait Decoder: Send + Sync {
-    /// The event; `default` is the type of a record that names none. `None` when it is none any more.
+    /// What a record comes to today that was no event when it came: the event, and the webhooks that want it. `None`
+    /// when it is none today either.
+    fn reconsider(&self, record: Fetched) -> Option<(Event, Vec<WebhookId>)>;
+
+    /// The event that a record was read as before; `default` is the type of a record that names none. `None` when it
+    /// is none any more.
     fn event(&self, record: Fetched, default: EventType) -> Option<Event>;
 }
 
@@ -153,6 +159,41 @@ impl Shelf {
         Ok(letters)
     }
 
+    /// What can be in a topic about events since a time.
+    fn spans_of(&self, topic: &Arc<str>, from: Timestamp) -> Result<Vec<Span>, Trouble> {
+        let mut spans = Vec::new();
+        for partition in self.reader.partitions(topic)? {
+            let Some((low, end)) = self.reader.range(topic, partition)? else {
+                continue;
+            };
+            let start = self.reader.offset_at(topic, partition, earlier(from))?;
+            let start = start.clamp(low, end);
+            spans.push(Span { partition, start, end });
+        }
+        if spans.is_empty() {
+            return Err(Trouble::Kafka(format!("the topic {topic} is not there")));
+        }
+        Ok(spans)
+    }
+
+    /// Takes out the deliveries that have an outcome: they have been made, and are replayed by what they came to.
+    fn take_out_made(&mut self, owed: &mut HashSet<Candidate>, from: Timestamp) -> Result<(), Trouble> {
+        let results = Arc::clone(&self.results);
+        for span in self.spans_of(&results, from)? {
+            self.outcomes(span, &mut |_, outcome| {
+                if let Some(made) = Candidate::of(outcome) {
+                    owed.remove(&made);
+                }
+                if owed.is_empty() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     fn event(&self, record: Fetched, candidate: &Candidate) -> Option<Event> {
         if record.size() + ROOM > self.parts.limits.retry {
             return None;
@@ -162,21 +203,42 @@ impl Shelf {
 }
 
 impl Archive for Shelf {
-    fn spans(&mut self, from: Timestamp) -> Result<Vec<Span>, Trouble> {
-        let topic = Arc::clone(&self.results);
-        let mut spans = Vec::new();
-        for partition in self.reader.partitions(&topic)? {
-            let Some((low, end)) = self.reader.range(&topic, partition)? else {
-                continue;
-            };
-            let start = self.reader.offset_at(&topic, partition, earlier(from))?;
-            let start = start.clamp(low, end);
-            spans.push(Span { partition, start, end });
+    fn spans(&mut self, wanted: &Wanted) -> Result<Vec<Span>, Trouble> {
+        let topic = match wanted.result {
+            Ended::DeadLetter => &self.dead_letters,
+            Ended::Failed | Ended::Skipped | Ended::Any => &self.results,
+        };
+        self.spans_of(topic, wanted.from)
+    }
+
+    fn letters(&mut self, span: Span, wanted: &Wanted, most: usize) -> Result<Letters, Trouble> {
+        let (topic, decoder) = (Arc::clone(&self.dead_letters), Arc::clone(&self.parts.decoder));
+        let mut letters = Letters::default();
+        self.reader
+            .read(&topic, span.partition, (span.start, span.end), |letter| {
+                let Some(record) = unread(letter).filter(|record| wanted.is_within(record.origin.timestamp)) else {
+                    return ControlFlow::Continue(());
+                };
+                match decoder.reconsider(record) {
+                    None => letters.unreadable += 1,
+                    Some((event, webhooks)) if wanted.is_of(&event.account, event.event_type) => {
+                        let webhooks = webhooks.into_iter().filter(|webhook| wanted.is_for(webhook));
+                        letters
+                            .owed
+                            .extend(webhooks.map(|webhook| Candidate::new(&event, webhook)));
+                    }
+                    Some(_) => {}
+                }
+                if letters.owed.len() > most {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+        if !letters.owed.is_empty() {
+            self.take_out_made(&mut letters.owed, wanted.from)?;
         }
-        if spans.is_empty() {
-            return Err(Trouble::Kafka(format!("the topic {topic} is not there")));
-        }
-        Ok(spans)
+        Ok(letters)
     }
 
     fn outcomes(&mut self, span: Span, each: &mut dyn FnMut(i64, &Outcome) -> ControlFlow<()>) -> Result<(), Trouble> {
@@ -228,6 +290,15 @@ fn is_of(record: &Fetched, candidate: &Candidate) -> bool {
     *origin.topic == *candidate.topic
         && (origin.partition, origin.offset, origin.timestamp)
             == (candidate.partition, candidate.offset, candidate.time)
+}
+
+/// The record of a dead letter that was no event, if it is whole.
+fn unread(letter: Fetched) -> Option<Fetched> {
+    let has = |name: &str| last_header(&letter.headers, name).is_some();
+    if has("pr-webhook-id") || has("pr-dl-sha256") {
+        return None;
+    }
+    original(letter)
 }
 
 /// The record that a dead letter came from.

@@ -141,7 +141,7 @@ fn replays() -> Replays {
         "schema": "postrider.replay.v1", "id": THEIR_REPLAY, "state": "done", "reason": null,
         "from": "2025-11-22T09:00:00Z", "to": "2025-11-22T10:00:00Z", "webhook": null, "account": "other",
         "event": null, "result": "failed", "rate_per_second": 50, "dry_run": false, "matched": 3, "parked": 3,
-        "lost_source": 0, "created_at": "2025-11-22T10:00:00Z", "started_at": "2025-11-22T10:00:00Z",
+        "lost_source": 0, "unreadable": 0, "created_at": "2025-11-22T10:00:00Z", "started_at": "2025-11-22T10:00:00Z",
         "finished_at": "2025-11-22T10:00:00Z",
     });
     table.take_in(THEIR_REPLAY.as_bytes(), Some(ran.to_string().as_bytes()));

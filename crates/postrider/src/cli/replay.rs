@@ -47,7 +47,8 @@ pub(crate) struct Replay {
     /// Only those of an event type: order_shipped, order_error or tracking_update
     #[arg(long, value_name = "TYPE")]
     event: Option<EventType>,
-    /// What their last outcome has to be: failed, skipped or any; failed, unless said
+    /// What their last outcome has to be: failed (unless said), skipped or any; or dead_letter, for records that could
+    /// not be read as events and can be now
     #[arg(long)]
     result: Option<String>,
     /// How many are put on their way a second; replay.rate_per_second, unless said
@@ -209,9 +210,13 @@ async fn follow(session: &Session, call: Call) -> anyhow::Result<End> {
 }
 
 fn counted(replay: &Value) -> String {
-    match replay["matched"].as_u64() {
+    let matched = match replay["matched"].as_u64() {
         Some(1) => "1 delivery matches".to_owned(),
         _ => format!("{} deliveries match", plain(&replay["matched"])),
+    };
+    match replay["unreadable"].as_u64() {
+        None | Some(0) => matched,
+        Some(unreadable) => format!("{matched}, {unreadable} dead letters still cannot be read"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What replays are run with, and how their source records are read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use postrider_consumer::decode::{self, RawRecord};
 use postrider_kafka::reader::Fetched;
 use postrider_kafka::topics::Survey;
 use postrider_replay::{Decoder, Parts, Replays, Service};
-use postrider_types::{Event, EventType};
+use postrider_routing::SharedTable;
+use postrider_types::{Event, EventType, WebhookId};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::warn;
@@ -17,25 +19,45 @@ use super::{Core, thread};
 /// How long leaving the group of the replays may take.
 const LEAVING: Duration = Duration::from_secs(5);
 
-/// Reads source records as the consumer does.
-struct AsEvents;
+/// Reads source records as the consumer does, and routes them as routing does.
+struct AsEvents {
+    sources: HashMap<String, EventType>,
+    most: usize,
+    table: SharedTable,
+}
 
 impl Decoder for AsEvents {
+    fn reconsider(&self, record: Fetched) -> Option<(Event, Vec<WebhookId>)> {
+        let default = *self.sources.get(&*record.origin.topic)?;
+        let event = decode::source(&raw(record), default, self.most).ok()?;
+        let wanting = self.table.load().matches(&event).deliverable;
+        Some((event, wanting.iter().map(|webhook| webhook.id.clone()).collect()))
+    }
+
     fn event(&self, record: Fetched, default: EventType) -> Option<Event> {
-        let record = RawRecord {
-            origin: record.origin,
-            key: record.key,
-            headers: record.headers,
-            value: record.value,
-        };
         // It was taken once; a limit that was lowered since does not unmake it.
-        decode::source(&record, default, usize::MAX).ok()
+        decode::source(&raw(record), default, usize::MAX).ok()
+    }
+}
+
+fn raw(record: Fetched) -> RawRecord {
+    RawRecord {
+        origin: record.origin,
+        key: record.key,
+        headers: record.headers,
+        value: record.value,
     }
 }
 
 impl Core {
-    pub(super) fn replays(&self, survey: &Survey) -> Service {
+    pub(super) fn replays(&self, survey: &Survey, table: SharedTable) -> Service {
         let config = &self.config;
+        let sources = config.consumer.sources.iter();
+        let decoder = AsEvents {
+            sources: sources.map(|source| (source.topic.clone(), source.event)).collect(),
+            most: config.consumer.max_event_bytes.as_usize(),
+            table,
+        };
         let delays = config.layout().delays;
         Service::new(Parts {
             config: config.replay.clone(),
@@ -47,7 +69,7 @@ impl Core {
             limits: survey.limits,
             partitions: survey.partitions.clone(),
             tier: delays.into_iter().min().unwrap_or_default(),
-            decoder: Arc::new(AsEvents),
+            decoder: Arc::new(decoder),
             metrics: self.metrics.replay.clone(),
             reachability: self.reachability.clone(),
             clock: self.clock,

@@ -72,7 +72,19 @@ impl World {
 struct Shared(Rc<RefCell<World>>);
 
 impl Archive for Shared {
-    fn spans(&mut self, _: Timestamp) -> Result<Vec<Span>, Trouble> {
+    fn letters(&mut self, span: Span, _: &Wanted, _: usize) -> Result<Letters, Trouble> {
+        let world = self.0.borrow();
+        let partition = &world.partitions[usize::try_from(span.partition.0).unwrap()];
+        let numbers = partition
+            .iter()
+            .map(|outcome| outcome.source.as_ref().unwrap().offset.0);
+        Ok(Letters {
+            owed: numbers.map(crate::samples::candidate).collect(),
+            unreadable: 1,
+        })
+    }
+
+    fn spans(&mut self, _: &Wanted) -> Result<Vec<Span>, Trouble> {
         let world = self.0.borrow();
         let spans = (0..).zip(&world.partitions).map(|(partition, outcomes)| Span {
             partition: Partition(partition),
@@ -240,6 +252,26 @@ fn a_dry_run_counts_and_parks_nothing() {
     let done = &world.documents[&id];
     assert_eq!((done.state, done.matched, done.parked), (State::Done, 7, 0));
     assert!(world.parked.is_empty() && done.finished_at.is_some());
+}
+
+#[test]
+fn dead_letters_that_can_be_read_now_are_parked_and_the_others_counted() {
+    let (world, id) = of_failed(
+        7,
+        Wanted {
+            result: Ended::DeadLetter,
+            ..failed()
+        },
+    );
+    world.0.borrow_mut().kills = vec![(2, true), (4, false), (5, true)];
+    run_all(&world, std::slice::from_ref(&id));
+    let world = world.0.borrow();
+    let done = &world.documents[&id];
+    assert_eq!(
+        (done.state, done.matched, done.parked, done.unreadable),
+        (State::Done, 7, 7, 1)
+    );
+    assert_eq!(world.parked_by(&id), (0..7).collect::<Vec<i64>>());
 }
 
 #[test]
