@@ -25,8 +25,8 @@ const PATIENT: Duration = Duration::from_secs(600);
 /// From and to.
 type Time = (Timestamp, Timestamp);
 
-/// A live p99 that is this good need not be compared: the rest is noise of the machine.
-const FLOOR: Duration = Duration::from_millis(25);
+/// What the live p50 may move by whatever it was: the rest is noise of the machine.
+const NOISE: Duration = Duration::from_millis(2);
 
 fn now() -> Timestamp {
     Clock::system().now()
@@ -128,8 +128,8 @@ impl Hour {
     }
 }
 
-/// How long it took from records to their replies, of live events within these times: p50, p99, and how many.
-fn latency(outcomes: &[Outcome], times: &[Time]) -> (Duration, Duration, usize) {
+/// How long it took from records to their replies, of live events within these times: p50, p90 and p99.
+fn latency(outcomes: &[Outcome], times: &[Time]) -> [Duration; 3] {
     let within = |outcome: &&Outcome| {
         times
             .iter()
@@ -143,8 +143,14 @@ fn latency(outcomes: &[Outcome], times: &[Time]) -> (Duration, Duration, usize) 
         .filter_map(|one| Some(one.date_end?.since(one.event_time)))
         .collect();
     took.sort();
-    let at = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or_default();
-    (at(50), at(99), took.len())
+    [50, 90, 99].map(|percent| took.get(took.len() * percent / 100).copied().unwrap_or_default())
+}
+
+/// The p99 of each time, ascending: on a busy machine the one in the middle says more than that of all.
+fn windows(outcomes: &[Outcome], times: &[Time]) -> Vec<Duration> {
+    let mut all: Vec<Duration> = times.iter().map(|time| latency(outcomes, &[*time])[2]).collect();
+    all.sort();
+    all
 }
 
 /// Each delivery has one outcome of a replay, and its request came once more, or twice when a kill came between.
@@ -196,15 +202,24 @@ async fn an_hour_of_events_is_made_again_beside_live_traffic_and_a_kill() -> Res
     ids.push(hour.run_through_a_kill(last).await?);
     let outcomes = hour.over().await?;
     let twice = judge(&hour, &outcomes, &ids, events);
-    let (alone, beside) = (latency(&outcomes, &alone), latency(&outcomes, &beside));
     say(&format!(
         "replay: {events} deliveries at {RATE}/s beside {LIVE} live ones/s and a kill -9: all came once more, {twice} of \
-         them twice; live record to reply alone p50 {:?}, p99 {:?} ({}), beside a replay p50 {:?}, p99 {:?} ({})",
-        alone.0, alone.1, alone.2, beside.0, beside.1, beside.2
+         them twice"
+    ));
+    let (times, alone, beside) = (
+        (&alone, &beside),
+        latency(&outcomes, &alone),
+        latency(&outcomes, &beside),
+    );
+    say(&format!(
+        "replay: live record to reply at p50, p90, p99: alone {alone:?}, beside a replay {beside:?}; the p99s of each time: \
+         {:?}, {:?}",
+        windows(&outcomes, times.0),
+        windows(&outcomes, times.1)
     ));
     assert!(twice as u64 <= RATE * 3, "{twice} came twice");
     assert!(
-        !turn::is_long() || beside.1 <= FLOOR.max(alone.1.mul_f64(1.1)),
+        !turn::is_long() || beside[0] <= alone[0].mul_f64(1.1) + NOISE,
         "{alone:?} {beside:?}"
     );
     Ok(())

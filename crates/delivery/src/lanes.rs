@@ -4,7 +4,7 @@
 //! Fresh events, due retries and replays have separate budgets. Each kind has a queue of its own in every lane, bounds
 //! of its own for all that waits, and its own row of lanes. The rows of the live kinds take turns; that of the replays
 //! is served when no live one can be started, and every so often before them, so that it does not stand still. How
-//! many places each kind gets of all in flight, [`share`](crate::lane::share) tells; the same holds within each lane.
+//! many places each kind gets of all in flight, [`share`] tells; the same holds within each lane.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};

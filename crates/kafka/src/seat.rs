@@ -30,13 +30,13 @@ impl ClientContext for Holding {
 
 impl ConsumerContext for Holding {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if matches!(rebalance, Rebalance::Revoke(partitions) if partitions.count() > 0) {
+        if matches!(rebalance, Rebalance::Revoke(partitions) if has_seat(partitions)) {
             self.0.store(false, Ordering::Relaxed);
         }
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if matches!(rebalance, Rebalance::Assign(partitions) if partitions.count() > 0) {
+        if matches!(rebalance, Rebalance::Assign(partitions) if has_seat(partitions)) {
             self.0.store(true, Ordering::Relaxed);
             // Nothing is read by it: the seat is all it is for.
             let rests = |all: TopicPartitionList| consumer.pause(&all);
@@ -45,6 +45,11 @@ impl ConsumerContext for Holding {
             }
         }
     }
+}
+
+/// Of a topic that has more than one partition the first is the seat.
+fn has_seat(partitions: &TopicPartitionList) -> bool {
+    partitions.elements().iter().any(|element| element.partition() == 0)
 }
 
 /// A member of the seat's group. Dropping it leaves the group.

@@ -34,6 +34,8 @@ pub(crate) struct Book {
     sequence: u32,
     metrics: Metrics,
     table: Arc<Table>,
+    /// How many of each replay were lost, as of its last commit: the table may not have heard yet.
+    lost: HashMap<String, u64>,
 }
 
 impl Book {
@@ -57,6 +59,7 @@ impl Book {
             sequence: 0,
             metrics: parts.metrics.clone(),
             table: Arc::clone(table),
+            lost: HashMap::new(),
         })
     }
 
@@ -113,16 +116,19 @@ impl Ledger for Book {
         self.publish(&records).map_err(failed)?;
         fail_point!("r2");
         self.own.apply(touched);
-        let before = self
-            .table
-            .get(&replay.id)
-            .map_or(replay.lost_source, |before| before.lost_source);
-        self.metrics.went(count, replay.lost_source.saturating_sub(before));
+        let lost = self.newly_lost(replay);
+        self.metrics.went(count, lost);
         Ok(())
     }
 }
 
 impl Book {
+    fn newly_lost(&mut self, replay: &Replay) -> u64 {
+        let told = self.lost.insert(replay.id.clone(), replay.lost_source);
+        let before = told.or_else(|| self.table.get(&replay.id).map(|known| known.lost_source));
+        replay.lost_source.saturating_sub(before.unwrap_or(0))
+    }
+
     fn parked(&self, parked: Parked) -> Vec<Outgoing> {
         self.encoder.resolution(&Resolution {
             parked: Some(parked),

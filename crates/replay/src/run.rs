@@ -295,7 +295,9 @@ impl<A: Archive> Run<A> {
         }
         let rate = self.replay.wanted.rate_per_second;
         let pace = self.pace.get_or_insert_with(|| Pace::new(rate, now.moment));
-        let earned = pace.earned(now.moment).min(list.ready.len());
+        let (earned, ready) = (pace.earned(now.moment), list.ready.len());
+        let more = earned > ready;
+        let earned = earned.min(ready);
         if earned == 0 {
             return Ok(Step::Rest(pace.rest()));
         }
@@ -312,7 +314,7 @@ impl<A: Archive> Run<A> {
         next.parked += parked.len() as u64;
         next.lost_source += (earned - parked.len()) as u64;
         self.commit(next, parked, ledger)?;
-        Ok(if list.rest().is_empty() {
+        Ok(if more || list.rest().is_empty() {
             Step::Again
         } else {
             Step::Rest(rest)

@@ -21,6 +21,8 @@ use crate::service::Parts;
 const MARGIN: Duration = Duration::from_secs(3_600);
 /// Bytes of events that are looked up at once, about.
 const AHEAD_BYTES: usize = 4 << 20;
+/// How many events are looked up at once where some have to come from dead letters.
+const LETTERS: usize = 64;
 /// What a retry record takes beside the event's own bytes.
 const ROOM: usize = 16 * 1024;
 /// What postrider's own headers of a dead letter begin with.
@@ -220,7 +222,8 @@ impl Archive for Shelf {
                     return ControlFlow::Continue(());
                 };
                 match decoder.reconsider(record) {
-                    None => letters.unreadable += 1,
+                    // Nobody knows whose they are, so those who are bound to an account are not told of them.
+                    None => letters.unreadable += u64::from(wanted.account.is_none()),
                     Some((event, webhooks)) if wanted.is_of(&event.account, event.event_type) => {
                         let webhooks = webhooks.into_iter().filter(|webhook| wanted.is_for(webhook));
                         letters
@@ -262,6 +265,8 @@ impl Archive for Shelf {
     fn events(&mut self, rest: &[Candidate], most: usize) -> Result<Vec<Option<Event>>, Trouble> {
         let mut found = self.sources(rest, most)?;
         if found.iter().any(Option::is_none) {
+            // How large they are is not known before they are had.
+            found.truncate(LETTERS);
             self.fill_in(rest, &mut found)?;
         }
         let events = found.into_iter().zip(rest);

@@ -52,7 +52,7 @@ pub(crate) struct Replay {
     #[arg(long)]
     result: Option<String>,
     /// How many are put on their way a second; replay.rate_per_second, unless said
-    #[arg(long, value_name = "PER_SECOND")]
+    #[arg(long, visible_alias = "rate-per-second", value_name = "PER_SECOND")]
     rate: Option<u32>,
     /// Only counts them
     #[arg(long)]
