@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::document::Replay;
 use crate::metrics::Metrics;
-use crate::run::{Ledger, Trouble};
+use crate::ports::{Ledger, Trouble};
 use crate::service::Parts;
 use crate::table::Table;
 

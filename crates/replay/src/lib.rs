@@ -11,7 +11,7 @@
 //!    The [`run`] decides that; events come from their source records or dead letters by the `shelf`.
 //! 5. From there on they are parked deliveries like all others: every instance takes its part.
 //!
-//! Reading order: `config`, `document`, `request`, `selection`, `pace`, `run`, `table`, `replays`, `book`, `shelf`,
+//! Reading order: `config`, `document`, `request`, `selection`, `pace`, `ports`, `run`, `table`, `replays`, `book`, `shelf`,
 //! `term`, `service`.
 
 mod book;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod document;
 pub mod metrics;
 pub mod pace;
+pub mod ports;
 pub mod replays;
 pub mod request;
 pub mod run;

@@ -1,81 +1,26 @@
 //! One replay, step by step. What it decides is in the document that each step commits, together with the deliveries
 //! it puts on their way, so that whoever takes over goes on exactly there.
 
-use std::collections::HashSet;
+mod list;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_types::delivery::{Progress as Made, TraceParent, Waiting};
-use postrider_types::{Event, Outcome, ParkCause, Parked, Timestamp, Trigger};
+use postrider_types::{Event, ParkCause, Parked, Timestamp, Trigger};
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::document::{Candidate, Progress, Replay, Span, State};
 use crate::pace::Pace;
-use crate::request::{Ended, Wanted};
+use crate::ports::{Archive, Ledger, Trouble};
+use crate::request::Ended;
+use crate::run::list::List;
 use crate::selection::{Selection, TooMany};
 
 /// How many events are looked up at once, at most.
 const AHEAD: usize = 500;
-
-/// Why a step was not made. It can be made again, by whoever has the seat then.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// Kafka cannot be read or written; in words.
-    #[error("{0}")]
-    Kafka(String),
-    /// It was asked to stop.
-    #[error("stopped")]
-    Stopped,
-}
-
-/// What is read.
-pub trait Archive {
-    /// What the results topic holds now that can be about events since the time asked for, or the topic of the dead
-    /// letters, where they were asked for.
-    ///
-    /// # Errors
-    /// [`Trouble`]
-    fn spans(&mut self, wanted: &Wanted) -> Result<Vec<Span>, Trouble>;
-
-    /// What the dead letters of a span come to today.
-    ///
-    /// # Errors
-    /// [`Trouble`]
-    fn letters(&mut self, span: Span, wanted: &Wanted, most: usize) -> Result<Letters, Trouble>;
-
-    /// Hands over the outcomes of a span with their offsets, in order.
-    ///
-    /// # Errors
-    /// [`Trouble`]
-    fn outcomes(&mut self, span: Span, each: &mut dyn FnMut(i64, &Outcome) -> ControlFlow<()>) -> Result<(), Trouble>;
-
-    /// The events of the first of these deliveries, of one at least and of `most` at most; `None` for what is kept
-    /// nowhere any more.
-    ///
-    /// # Errors
-    /// [`Trouble`]
-    fn events(&mut self, rest: &[Candidate], most: usize) -> Result<Vec<Option<Event>>, Trouble>;
-}
-
-/// What dead letters of records that were no events come to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Letters {
-    /// The deliveries that are owed by today's webhooks, and have never been made.
-    pub owed: HashSet<Candidate>,
-    /// How many are no events today either.
-    pub unreadable: u64,
-}
-
-/// What is written.
-pub trait Ledger {
-    /// Writes a replay's document and parks deliveries, all of it or nothing.
-    ///
-    /// # Errors
-    /// [`Trouble`]; whether it was written is not known then, and only a new beginning finds out.
-    fn commit(&mut self, replay: &Replay, parked: Vec<Parked>) -> Result<(), Trouble>;
-}
 
 /// What a replay goes by.
 #[derive(Debug, Clone, Copy)]
@@ -104,16 +49,6 @@ pub enum Step {
     Rest(Duration),
     /// The replay has come to its end.
     Ended,
-}
-
-/// The rest of a span's list.
-#[derive(Debug, Default)]
-struct List {
-    all: Vec<Candidate>,
-    /// How many of them were put on their way.
-    gone: usize,
-    /// The events of the next ones.
-    ready: std::collections::VecDeque<Option<Event>>,
 }
 
 /// A replay under way.
@@ -367,33 +302,6 @@ impl<A: Archive> Run<A> {
         } else {
             Step::Again
         })
-    }
-}
-
-impl List {
-    /// What comes after a delivery of the whole list.
-    fn after(mut all: Vec<Candidate>, last: Option<&Candidate>) -> Self {
-        if let Some(last) = last {
-            let gone = all.partition_point(|candidate| candidate <= last);
-            all.drain(..gone);
-        }
-        Self { all, ..Self::default() }
-    }
-
-    fn rest(&self) -> &[Candidate] {
-        &self.all[self.gone..]
-    }
-
-    /// Takes the next ones, whose events are ready; returns what is made of those that are kept, and the last.
-    fn take(&mut self, count: usize, make: impl Fn(Event, &Candidate, u32) -> Parked) -> (Vec<Parked>, Candidate) {
-        let next = &self.all[self.gone..self.gone + count];
-        let events = self.ready.drain(..count);
-        let made = (0..).zip(next.iter().zip(events));
-        let made = made.filter_map(|(place, (candidate, event))| Some(make(event?, candidate, place)));
-        let made = made.collect();
-        let last = next[count - 1].clone();
-        self.gone += count;
-        (made, last)
     }
 }
 

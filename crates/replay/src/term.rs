@@ -13,7 +13,8 @@ use tracing::info;
 
 use crate::book::Book;
 use crate::document::Replay;
-use crate::run::{Now, Rules, Run, Step, Trouble};
+use crate::ports::Trouble;
+use crate::run::{Now, Rules, Run, Step};
 use crate::service::Parts;
 use crate::shelf::Shelf;
 use crate::table::Table;

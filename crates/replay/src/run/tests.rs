@@ -3,10 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use postrider_types::OutcomeResult::{self, Failed, Retrying, Skipped, Success};
-use postrider_types::Partition;
+use postrider_types::{Outcome, Partition};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ports::Letters;
 use crate::request::Wanted;
 use crate::samples::{NOW, event, failed, outcome};
 
