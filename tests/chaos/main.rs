@@ -20,6 +20,8 @@ mod links;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod trial;
 #[cfg(test)]
 mod turn;

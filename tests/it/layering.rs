@@ -9,10 +9,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace it may know.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("postrider-types", &[]),
     ("postrider-kafka", &["postrider-types"]),
     ("postrider-consumer", &["postrider-kafka", "postrider-types"]),
+    ("postrider-replay", &["postrider-kafka", "postrider-types"]),
     ("postrider-routing", &["postrider-types"]),
     ("postrider-delivery", &["postrider-types"]),
     (
@@ -24,6 +25,7 @@ const EDGES: [(&str, &[&str]); 11] = [
         "postrider-admin",
         &[
             "postrider-logs",
+            "postrider-replay",
             "postrider-routing",
             "postrider-types",
             "postrider-webhooks",
@@ -37,6 +39,7 @@ const EDGES: [(&str, &[&str]); 11] = [
             "postrider-delivery",
             "postrider-kafka",
             "postrider-logs",
+            "postrider-replay",
             "postrider-routing",
             "postrider-types",
             "postrider-webhooks",

@@ -32,6 +32,8 @@ mod parked;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod schemas;
 #[cfg(test)]
 mod secrets;

@@ -14,13 +14,14 @@ use postrider_types::{
 };
 use serde_json::Value;
 
-const CONTRACTS: [&str; 6] = [
+const CONTRACTS: [&str; 7] = [
     "outcome.v1",
     "order_shipped.v1",
     "order_error.v1",
     "tracking_update.v1",
     "webhook.v1",
     "dead-letter-headers.v1",
+    "replay.v1",
 ];
 
 fn names(folder: &Path) -> BTreeSet<String> {

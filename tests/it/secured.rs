@@ -215,6 +215,44 @@ async fn each_right_that_is_missing_is_named_and_once_it_is_given_the_daemon_goe
 }
 
 #[tokio::test]
+async fn looking_back_takes_rights_of_its_own_and_without_them_the_rest_works() -> Result<()> {
+    let secured = Secured::shared().await?;
+    let receiver = Receiver::start().await?;
+    let mut scene = scene(secured).await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    secured.allow(&scene, USER, "run").await?;
+    let daemon = Daemon::start(&scene.write_config()?).await?;
+    event(&scene).await?;
+    scene.outcomes(1).await?;
+    let explained = || daemon.api("GET", "/explain?subject=24957298", None);
+    let (status, told) = explained().await?;
+    assert_eq!(
+        (status, &told["searched"]["is_complete"]),
+        (200, &json!(false)),
+        "{told}"
+    );
+    assert_eq!(
+        told["searched"]["unread"],
+        json!([scene.topic("results").name(), scene.topic("dead-letters").name()])
+    );
+
+    secured.allow(&scene, USER, "replay").await?;
+    let (_, told) = explained().await?;
+    assert_eq!(told["searched"]["is_complete"], true, "{told}");
+    let ask = json!({ "from": "2020-01-01T00:00:00Z", "result": "any", "rate_per_second": 100 });
+    let (status, replay) = daemon.api("POST", "/replays", Some(&ask)).await?;
+    ensure!(status == 202, "{replay}");
+    let path = format!("/replays/{}", replay["id"].as_str().context("an id")?);
+    until("the replay to be done", PATIENCE * 2, || async {
+        let (_, replay) = daemon.api("GET", &path, None).await?;
+        Ok((replay["state"] == "done").then_some(()))
+    })
+    .await?;
+    scene.outcomes(2).await.context("the event comes once more")?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn making_and_checking_topics_takes_the_documented_rights() -> Result<()> {
     let secured = Secured::shared().await?;
     let mut scene = Scene::on(secured.broker(), "operator").await?;

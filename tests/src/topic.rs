@@ -190,6 +190,20 @@ impl Topic {
         until(&format!("{} to be gone", self.name), PATIENCE, gone).await
     }
 
+    /// Deletes every record that it has, as its retention would.
+    ///
+    /// # Errors
+    /// When the broker refuses, or does not answer in time.
+    pub async fn trim(&self) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let everything = at(&self.name, &self.partitions().await?, Offset::End)?;
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        for element in admin.delete_records(&everything, &options).await?.elements() {
+            element.error()?;
+        }
+        Ok(())
+    }
+
     /// Adds partitions until there are `partitions`.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ pub(crate) mod logs;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod read;
+mod replays;
 mod reseal;
 mod transmit;
 mod what_if;
@@ -29,6 +30,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, patch, post};
 use parking_lot::RwLock;
 use postrider_logs::Reader;
+use postrider_replay::Replays;
 use postrider_types::{EventType, Outcome, Transmission, Trigger, Webhook};
 use postrider_webhooks::{Keyring, Manager};
 
@@ -73,6 +75,8 @@ pub struct Api {
     pub logs: Option<Reader>,
     /// Finds the bodies of events.
     pub bodies: Arc<dyn Bodies>,
+    /// Takes replays on, and tells of them.
+    pub replays: Arc<Replays>,
 }
 
 impl fmt::Debug for Api {
@@ -123,6 +127,8 @@ fn reading() -> Routes {
         ("/api/v1/logs", get(logs::list)),
         ("/api/v1/deliveries/{id}", get(logs::delivery)),
         ("/api/v1/stats", get(logs::stats)),
+        ("/api/v1/replays", get(replays::list)),
+        ("/api/v1/replays/{id}", get(replays::one)),
     ]
 }
 
@@ -135,6 +141,7 @@ fn writing() -> Routes {
         ("/api/v1/webhooks/{id}/disable", post(change::disable)),
         ("/api/v1/webhooks/{id}/rotate-secret", post(change::rotate_secret)),
         ("/api/v1/secrets/rotate", post(reseal::rotate)),
+        ("/api/v1/replays", post(replays::add)),
     ]
 }
 

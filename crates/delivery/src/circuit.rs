@@ -72,7 +72,7 @@ impl Circuit {
     pub fn admits(&self, kind: Kind, now: Instant) -> bool {
         match self.state {
             State::Closed { .. } => true,
-            State::Open { until, probe, .. } => kind == Kind::Retry && probe.is_none() && now >= until,
+            State::Open { until, probe, .. } => kind != Kind::Fresh && probe.is_none() && now >= until,
         }
     }
 

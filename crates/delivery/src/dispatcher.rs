@@ -20,7 +20,7 @@ use crate::attempt::{Attempts, Chance, Made};
 use crate::client::Clients;
 use crate::config::Config;
 use crate::egress::Policy;
-use crate::lane::{Both, Kind};
+use crate::lane::{Each, Kind};
 use crate::metrics::Metrics;
 use crate::parking::Parking;
 use crate::running::Running;
@@ -68,7 +68,7 @@ pub struct Dispatcher {
     drain: Duration,
     input: Input,
     /// Which of the two inputs has ended and was read to its end.
-    exhausted: Both<bool>,
+    exhausted: Each<bool>,
     /// Fires when requests under way are not waited for any longer.
     cut: CancellationToken,
 }
@@ -116,7 +116,7 @@ impl Dispatcher {
             timeout: config.timeout,
             drain: config.drain,
             input: Input::Open,
-            exhausted: Both::default(),
+            exhausted: Each::default(),
             cut: CancellationToken::new(),
         })
     }
@@ -208,7 +208,7 @@ impl Dispatcher {
 
     fn is_done(&mut self) -> bool {
         let over = matches!(self.input, Input::Over { .. });
-        let exhausted = Kind::ALL.iter().all(|kind| self.exhausted[*kind]);
+        let exhausted = Kind::LIVE.iter().all(|kind| self.exhausted[*kind]);
         let nothing_left = over || (exhausted && self.traffic.waiting() == 0);
         self.running.len() == 0 && nothing_left && !self.is_stuck()
     }
@@ -232,7 +232,7 @@ impl Dispatcher {
 
     /// When to look again even if nothing happens.
     fn next_moment(&self) -> Option<Instant> {
-        let reads = Kind::ALL.iter().all(|kind| self.reads(*kind));
+        let reads = Kind::LIVE.iter().all(|kind| self.reads(*kind));
         let end = match self.input {
             Input::Open if reads => None,
             Input::Open => Some(Instant::now() + NOTICE),

@@ -1,8 +1,9 @@
 //! One webhook's lane: what waits for it and how much of it is in flight.
 //!
-//! Fresh events and due retries have a queue each, and a share of the places in flight: while the other
-//! kind waits, neither takes more than half of them. A lane whose places are all taken and from which
-//! nothing has come back for long hangs.
+//! Fresh events, due retries and replayed deliveries have a queue each, and a share of the places in flight. Of the
+//! first two, which are live, neither takes more than half of the places while the other waits. Replayed ones take
+//! half at most, so that a live one finds a place, and a quarter while one waits. A lane whose places are all taken
+//! and from which nothing has come back for long hangs.
 
 use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
@@ -17,17 +18,21 @@ pub enum Kind {
     Fresh,
     /// A retry record that came due.
     Retry,
+    /// A retry record that a replay wrote, or a retry of one.
+    Replay,
 }
 
 impl Kind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Fresh, Self::Retry];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fresh, Self::Retry, Self::Replay];
+    /// Those that nobody has asked for again.
+    pub const LIVE: [Self; 2] = [Self::Fresh, Self::Retry];
 
-    /// The other one.
+    /// The other live one.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
-            Self::Fresh => Self::Retry,
+            Self::Fresh | Self::Replay => Self::Retry,
             Self::Retry => Self::Fresh,
         }
     }
@@ -35,9 +40,9 @@ impl Kind {
 
 /// One value for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Both<T>([T; 2]);
+pub struct Each<T>([T; 3]);
 
-impl<T> Index<Kind> for Both<T> {
+impl<T> Index<Kind> for Each<T> {
     type Output = T;
 
     fn index(&self, kind: Kind) -> &T {
@@ -45,38 +50,56 @@ impl<T> Index<Kind> for Both<T> {
     }
 }
 
-impl<T> IndexMut<Kind> for Both<T> {
+impl<T> IndexMut<Kind> for Each<T> {
     fn index_mut(&mut self, kind: Kind) -> &mut T {
         &mut self.0[kind as usize]
     }
 }
 
-impl<T> Both<T> {
-    /// For fresh events and for retries.
-    pub const fn of(fresh: T, retry: T) -> Self {
-        Self([fresh, retry])
+impl<T> Each<T> {
+    /// For fresh events, for retries and for replays.
+    pub const fn of(fresh: T, retry: T, replay: T) -> Self {
+        Self([fresh, retry, replay])
+    }
+
+    /// What `make` makes for each.
+    pub fn by(make: impl Fn(Kind) -> T) -> Self {
+        Self(Kind::ALL.map(make))
     }
 }
 
-impl Both<usize> {
-    /// Of both kinds together.
+impl Each<usize> {
+    /// Of all kinds together.
     #[must_use]
     pub const fn sum(&self) -> usize {
-        self.0[0] + self.0[1]
+        self.live() + self.0[Kind::Replay as usize]
+    }
+
+    /// Of the live kinds together.
+    #[must_use]
+    pub const fn live(&self) -> usize {
+        self.0[Kind::Fresh as usize] + self.0[Kind::Retry as usize]
     }
 }
 
-/// The places that one kind may take: all, or half, rounded up, while the other kind waits.
+/// The places that a kind may take, rounded up, while those kinds wait: of the live ones each gets all, or half while
+/// the other waits; replays get half, or a quarter while a live one waits.
 #[must_use]
-pub const fn share(limit: usize, other_waits: bool) -> usize {
-    if other_waits { limit.div_ceil(2) } else { limit }
+pub fn share(kind: Kind, limit: usize, waits: Each<bool>) -> usize {
+    let parts = match kind {
+        Kind::Fresh | Kind::Retry if waits[kind.other()] => 2,
+        Kind::Fresh | Kind::Retry => 1,
+        Kind::Replay if waits[Kind::Fresh] || waits[Kind::Retry] => 4,
+        Kind::Replay => 2,
+    };
+    limit.div_ceil(parts)
 }
 
 /// How busy a lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
     /// What waits.
-    pub waiting: Both<usize>,
+    pub waiting: Each<usize>,
     /// How much is in flight.
     pub in_flight: usize,
     /// How much may be in flight.
@@ -92,12 +115,15 @@ impl Load {
         self.in_flight >= self.limit && self.in_flight > 0 || self.waiting.sum() > 0
     }
 
-    /// How many are started before one that is put at the end of a queue: all of that queue, and as many
-    /// of the other, for the kinds take turns.
+    /// How many are started before one that is put at the end of a queue: all of that queue, and as many of the
+    /// other live one, for the live kinds take turns; before a replay all that is live.
     #[must_use]
     pub fn ahead(&self, kind: Kind) -> usize {
         let own = self.waiting[kind];
-        own + self.waiting[kind.other()].min(own + 1)
+        match kind {
+            Kind::Fresh | Kind::Retry => own + self.waiting[kind.other()].min(own + 1),
+            Kind::Replay => self.waiting.sum(),
+        }
     }
 
     /// Whether all places are taken and nothing has moved for `patience`.
@@ -107,14 +133,16 @@ impl Load {
         self.in_flight > 0 && self.in_flight >= self.limit && self.moved.is_some_and(still)
     }
 
-    /// How much of each queue can stay when `room` can stay of both.
+    /// How much of each queue can stay when `room` can stay of all. Replays stay where the live ones leave room.
     #[must_use]
-    pub fn split(&self, room: usize) -> Both<usize> {
-        let keep = |kind: Kind| {
+    pub fn split(&self, room: usize) -> Each<usize> {
+        let live = |kind: Kind| {
             let rest = room.saturating_sub(self.waiting[kind.other()]);
             self.waiting[kind].min(rest.max(room / 2))
         };
-        Both(Kind::ALL.map(keep))
+        let [fresh, retry] = Kind::LIVE.map(live);
+        let replay = self.waiting[Kind::Replay].min(room.saturating_sub(fresh + retry));
+        Each::of(fresh, retry, replay)
     }
 }
 
@@ -123,22 +151,22 @@ type Entry<T> = (Instant, T);
 
 #[derive(Debug)]
 pub(crate) struct Lane<T> {
-    queues: Both<VecDeque<Entry<T>>>,
-    flying: Both<usize>,
+    queues: Each<VecDeque<Entry<T>>>,
+    flying: Each<usize>,
     pub(crate) limit: usize,
     moved: Instant,
     /// Whether the lane stands in the row of a kind.
-    pub(crate) listed: Both<bool>,
+    pub(crate) listed: Each<bool>,
 }
 
 impl<T> Lane<T> {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            queues: Both(Default::default()),
-            flying: Both::default(),
+            queues: Each::default(),
+            flying: Each::default(),
             limit: 1,
             moved: now,
-            listed: Both::default(),
+            listed: Each::default(),
         }
     }
 
@@ -162,7 +190,7 @@ impl<T> Lane<T> {
 
     pub(crate) fn load(&self) -> Load {
         Load {
-            waiting: Both(Kind::ALL.map(|kind| self.waiting(kind))),
+            waiting: Each::by(|kind| self.waiting(kind)),
             in_flight: self.flying.sum(),
             limit: self.limit,
             moved: Some(self.moved),
@@ -171,10 +199,8 @@ impl<T> Lane<T> {
 
     /// Whether an item of this kind can be started as far as this lane goes.
     pub(crate) fn is_ready(&self, kind: Kind) -> bool {
-        let other_waits = !self.queues[kind.other()].is_empty();
-        !self.queues[kind].is_empty()
-            && self.flying.sum() < self.limit
-            && self.flying[kind] < share(self.limit, other_waits)
+        let waits = Each::by(|kind| !self.queues[kind].is_empty());
+        waits[kind] && self.flying.sum() < self.limit && self.flying[kind] < share(kind, self.limit, waits)
     }
 
     pub(crate) fn take(&mut self, kind: Kind, now: Instant) -> Option<T> {
@@ -220,7 +246,7 @@ mod tests {
 
     fn load(fresh: usize, retries: usize) -> Load {
         Load {
-            waiting: Both::of(fresh, retries),
+            waiting: Each::of(fresh, retries, 3),
             in_flight: 4,
             limit: 4,
             moved: None,
@@ -233,6 +259,26 @@ mod tests {
         assert_eq!(load(10, 3).ahead(Kind::Fresh), 13);
         assert_eq!(load(10, 1_000).ahead(Kind::Fresh), 21);
         assert_eq!(load(1_000, 0).ahead(Kind::Retry), 1);
+        assert_eq!(
+            load(10, 5).ahead(Kind::Replay),
+            18,
+            "all that is live goes before a replay"
+        );
+    }
+
+    #[test]
+    fn replays_leave_half_of_the_places_free_and_more_while_a_live_one_waits() {
+        let places = |kind, fresh, retry, limit| share(kind, limit, Each::of(fresh, retry, true));
+        assert_eq!(places(Kind::Replay, false, false, 32), 16);
+        assert_eq!(places(Kind::Replay, true, false, 32), 8);
+        assert_eq!(places(Kind::Replay, false, true, 1), 1);
+        assert_eq!(
+            [
+                places(Kind::Fresh, true, false, 32),
+                places(Kind::Retry, true, true, 32)
+            ],
+            [32, 16]
+        );
     }
 
     #[test]
@@ -258,7 +304,7 @@ mod tests {
             let keep = load(fresh, retries).split(room);
             prop_assert!(keep.sum() <= room);
             prop_assert!(keep[Kind::Fresh] >= fresh.min(room / 2) && keep[Kind::Retry] >= retries.min(room / 2));
-            prop_assert!(keep.sum() + 1 >= room.min(fresh + retries));
+            prop_assert!(keep.sum() + 1 >= room.min(fresh + retries + 3));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Who is sent next. Every webhook has a lane with its own limit and queues; lanes with work take turns,
 //! so that none starves another. Pure: no task, no channel, and moments are arguments.
 //!
-//! Fresh events and due retries have separate budgets, so that neither starves the other. Each kind has a
-//! queue of its own in every lane, bounds of its own for all that waits, and its own row of lanes; the two
-//! rows take turns. While one kind could be started, the other gets at most half of all places in flight,
-//! and the same holds within each lane.
+//! Fresh events, due retries and replays have separate budgets. Each kind has a queue of its own in every lane, bounds
+//! of its own for all that waits, and its own row of lanes. The rows of the live kinds take turns; that of the replays
+//! is served when no live one can be started, and every so often before them, so that it does not stand still. How
+//! many places each kind gets of all in flight, [`share`] tells; the same holds within each lane.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -12,17 +12,19 @@ use std::hash::Hash;
 
 use tokio::time::Instant;
 
-use crate::lane::{Both, Kind, Lane, Load, share};
+use crate::lane::{Each, Kind, Lane, Load, share};
 
 /// How many full queues may keep as much again aside before reading stops.
 const ASIDE: usize = 3;
+/// How many live ones are started before a replay has its turn, though live ones wait.
+const BEFORE_A_REPLAY: u32 = 8;
 /// How many full queues may wait in all before reading stops.
 const WAITING: usize = 16;
 
 /// The bounds of all lanes together. All but the first hold for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Items in flight, of all lanes and both kinds.
+    /// Items in flight, of all lanes and kinds.
     pub in_flight: usize,
     /// One queue of one lane. What comes on top of it is kept aside, and counts for `aside`.
     pub queue: usize,
@@ -33,7 +35,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The bounds that follow from the two settings. Each kind has half of a webhook's waiting places.
+    /// The bounds that follow from the two settings. Each live kind has half of a webhook's waiting places; replays
+    /// have as many.
     #[must_use]
     pub const fn new(in_flight: usize, waiting_per_webhook: usize) -> Self {
         let queue = waiting_per_webhook.div_ceil(2);
@@ -63,14 +66,16 @@ pub struct Lanes<K, T> {
     limits: Limits,
     lanes: HashMap<K, Lane<T>>,
     /// Every lane that has work of a kind and room for it, once each.
-    rows: Both<VecDeque<K>>,
-    /// Which row is served next.
+    rows: Each<VecDeque<K>>,
+    /// Which live row is served next.
     turn: Kind,
+    /// How many live ones were started since the last replay.
+    since_replay: u32,
     /// Lanes out of their row until a moment.
     held_back: BinaryHeap<Reverse<(Instant, K, Kind)>>,
-    in_flight: Both<usize>,
-    waiting: Both<usize>,
-    aside: Both<usize>,
+    in_flight: Each<usize>,
+    waiting: Each<usize>,
+    aside: Each<usize>,
 }
 
 impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
@@ -80,12 +85,13 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         Self {
             limits,
             lanes: HashMap::new(),
-            rows: Both::default(),
+            rows: Each::default(),
             turn: Kind::Fresh,
+            since_replay: 0,
             held_back: BinaryHeap::new(),
-            in_flight: Both::default(),
-            waiting: Both::default(),
-            aside: Both::default(),
+            in_flight: Each::default(),
+            waiting: Each::default(),
+            aside: Each::default(),
         }
     }
 
@@ -131,7 +137,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
                 self.held_back.push(Reverse((until, key, kind)));
                 continue;
             }
-            self.turn = kind.other();
+            self.took_its_turn(kind);
             return Some(self.launch(key, kind, now));
         }
         None
@@ -167,9 +173,9 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
 
     /// Forgets what waits, and returns how much it was.
     pub fn clear(&mut self) -> usize {
-        self.rows = Both::default();
+        self.rows = Each::default();
         self.held_back.clear();
-        self.aside = Both::default();
+        self.aside = Each::default();
         self.lanes.values_mut().for_each(Lane::clear);
         self.lanes.retain(|_, lane| lane.has_flying());
         std::mem::take(&mut self.waiting).sum()
@@ -190,11 +196,25 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     /// The row whose turn it is, of those that have a lane and a place for it.
     fn next_row(&mut self) -> Option<Kind> {
         Kind::ALL.into_iter().for_each(|kind| self.drop_void_turns(kind));
-        let may = |kind: &Kind| {
-            let most = share(self.limits.in_flight, !self.rows[kind.other()].is_empty());
-            !self.rows[*kind].is_empty() && self.in_flight[*kind] < most
+        let waits = Each::by(|kind| !self.rows[kind].is_empty());
+        let may = |kind: &Kind| waits[*kind] && self.in_flight[*kind] < share(*kind, self.limits.in_flight, waits);
+        let (first, second) = (self.turn, self.turn.other());
+        let order = if self.since_replay >= BEFORE_A_REPLAY {
+            [Kind::Replay, first, second]
+        } else {
+            [first, second, Kind::Replay]
         };
-        [self.turn, self.turn.other()].into_iter().find(may)
+        order.into_iter().find(may)
+    }
+
+    const fn took_its_turn(&mut self, kind: Kind) {
+        match kind {
+            Kind::Fresh | Kind::Retry => {
+                self.turn = kind.other();
+                self.since_replay = self.since_replay.saturating_add(1);
+            }
+            Kind::Replay => self.since_replay = 0,
+        }
     }
 
     /// A lane's limit can shrink and its queue can be emptied while it stands in a row.

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use postrider_types::{Delivery, ParkCause, Resolution, Settled, Share, WebhookId};
+use postrider_types::{Delivery, ParkCause, Resolution, Settled, Share, Trigger, WebhookId};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
@@ -208,6 +208,11 @@ impl Traffic {
             return Admission::Park(ParkCause::CircuitOpen);
         }
         let load = self.lanes.load(&delivery.webhook.id);
+        // Replays come with the retries: when they have no room, the retries behind them must not wait.
+        let is_crowded = load.waiting[kind] >= self.queue || !self.lanes.accepts(kind);
+        if kind == Kind::Replay && is_crowded {
+            return Admission::Park(ParkCause::LaneSlow);
+        }
         if !load.is_busy() {
             return Admission::Queue;
         }
@@ -324,10 +329,10 @@ impl Traffic {
 }
 
 fn kind_of(delivery: &Delivery) -> Kind {
-    if delivery.due.is_some() {
-        Kind::Retry
-    } else {
-        Kind::Fresh
+    match (delivery.due, delivery.progress.trigger) {
+        (None, _) => Kind::Fresh,
+        (Some(_), Trigger::Replay) => Kind::Replay,
+        (Some(_), _) => Kind::Retry,
     }
 }
 

@@ -105,11 +105,27 @@ impl Connection {
         config
     }
 
-    /// For reading a long topic fast: as a table is read, with more ahead.
+    /// For having a seat of `group`. Not a static member: who leaves or dies is followed soon.
     #[must_use]
-    pub fn feed(&self) -> ClientConfig {
+    pub fn seat(&self, group: &str) -> ClientConfig {
+        let mut config = self.consumer(group);
+        config.remove("group.instance.id");
+        for (name, value) in [
+            ("session.timeout.ms", "10000"),
+            ("auto.offset.reset", "latest"),
+            ("statistics.interval.ms", "0"),
+        ] {
+            config.set(name, value);
+        }
+        config
+    }
+
+    /// For reading partitions by hand, and a long topic fast: as a table is read, with more ahead.
+    #[must_use]
+    pub fn reader(&self) -> ClientConfig {
         let mut config = self.table();
         config.set("queued.max.messages.kbytes", "16384");
+        // A queue that is full is looked at again after a second otherwise.
         config.set("fetch.queue.backoff.ms", "10");
         config
     }
@@ -323,6 +339,14 @@ mod tests {
         );
         reachability.note(true);
         assert_eq!(reachability.refusal(), None);
+    }
+
+    #[test]
+    fn a_seat_is_sought_by_a_member_that_is_followed_soon() {
+        let seat = connection("session.timeout.ms", "45000").seat("g.replays");
+        assert_eq!(seat.get("group.instance.id"), None);
+        assert_eq!(seat.get("session.timeout.ms"), Some("10000"));
+        assert_eq!(seat.get("group.id"), Some("g.replays"));
     }
 
     #[test]

@@ -216,6 +216,12 @@ pub struct StatusRecord {
     pub change: StatusChange,
 }
 
+/// The record of a document under its key.
+#[must_use]
+pub fn document(topic: &str, key: &str, document: &impl Serialize) -> Outgoing {
+    json(topic, key, document)
+}
+
 fn json(topic: &str, key: &str, document: &impl Serialize) -> Outgoing {
     let value = serde_json::to_vec(document).expect("our documents have no maps with odd keys");
     Outgoing {

@@ -9,7 +9,7 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `feed`, `lookup`, `search`, `journal`, `topics`, `rights`, `access`.
+//! `tail`, `feed`, `lookup`, `reader`, `search`, `seat`, `journal`, `topics`, `rights`, `access`.
 
 pub mod access;
 pub mod aside;
@@ -26,8 +26,10 @@ pub mod offsets;
 pub mod parked;
 pub mod pending;
 pub mod publisher;
+pub mod reader;
 pub mod rights;
 pub mod search;
+pub mod seat;
 pub mod tail;
 pub mod topics;
 

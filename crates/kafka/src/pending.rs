@@ -101,6 +101,16 @@ impl OwnCounts {
         touched
     }
 
+    /// The counts of the webhooks of which so many more deliveries are parked, as they would be after that.
+    #[must_use]
+    pub fn parking<'a>(&self, parked: impl Iterator<Item = &'a WebhookId>) -> HashMap<WebhookId, Counts> {
+        let mut touched = HashMap::new();
+        for webhook in parked {
+            self.begin(&mut touched, webhook).appended += 1;
+        }
+        touched
+    }
+
     /// These counts are committed.
     pub fn apply(&mut self, touched: HashMap<WebhookId, Counts>) {
         self.told.extend(touched);
@@ -262,6 +272,18 @@ mod tests {
         assert!(!counts.differs(&well, STALE));
         counts.attempted(OutcomeResult::Success, at(112));
         assert!(counts.differs(&well, STALE));
+    }
+
+    #[test]
+    fn what_is_parked_without_a_record_of_its_own_counts_on() {
+        let mut own = OwnCounts::default();
+        for _ in 0..2 {
+            let parked = [webhook("wh"), webhook("wh"), webhook("other")];
+            let touched = own.parking(parked.iter());
+            own.apply(touched);
+        }
+        let touched = own.parking([webhook("wh")].iter());
+        assert_eq!((touched.len(), touched[&webhook("wh")].appended), (1, 5));
     }
 
     #[test]

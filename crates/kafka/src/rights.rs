@@ -237,6 +237,35 @@ impl Needs {
         grants
     }
 
+    /// What replays and explanations need on top of [`to_run`](Self::to_run): they look back at what was published.
+    #[must_use]
+    pub fn to_replay(&self) -> Vec<Grant> {
+        let names = &self.layout.results;
+        let grant = |resources, operations: &[Operation], reason| Grant {
+            resources,
+            operations: operations.to_vec(),
+            reason,
+        };
+        let looked_at = [&names.topic, &names.dead_letters].map(|name| Resource::Topic(name.clone()));
+        vec![
+            grant(
+                looked_at.to_vec(),
+                &[Operation::Read],
+                "what became of deliveries is looked at again",
+            ),
+            grant(
+                vec![Resource::Topic(names.replays.clone())],
+                &[Operation::Read, Operation::Write],
+                "replays and how far they have come",
+            ),
+            grant(
+                vec![Resource::Group(format!("{}.replays", self.group))],
+                &[Operation::Read],
+                "one instance at a time runs the replays",
+            ),
+        ]
+    }
+
     /// What `postrider topics create` needs.
     #[must_use]
     pub fn to_create(&self) -> Vec<Grant> {

@@ -78,6 +78,12 @@ impl Tail {
         })
     }
 
+    /// Whether the topic is there.
+    #[must_use]
+    pub const fn has_partitions(&self) -> bool {
+        self.partitions > 0
+    }
+
     /// Reads every record up to the end that the topic has now. Blocks; ends early when `stop` fires.
     pub fn read_to_end(&self, stop: &CancellationToken, mut each: impl FnMut(Entry)) {
         let mut ended = std::collections::HashSet::new();

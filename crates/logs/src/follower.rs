@@ -212,7 +212,7 @@ impl Follower {
         self.judge_floor(writer)?;
         // What is too old already is not taken in first.
         writer.prune(self.bounds(), self.clock.now())?;
-        let feed = Feed::open(&connection.feed(), topic).map_err(Again::kafka)?;
+        let feed = Feed::open(&connection.reader(), topic).map_err(Again::kafka)?;
         let mut tracks = BTreeMap::new();
         let reached = writer.reached()?;
         for partition in feed.partitions() {

@@ -9,6 +9,7 @@ mod moment;
 pub(crate) mod output;
 mod receive;
 mod remote;
+mod replay;
 mod route;
 mod run;
 mod schema;
@@ -62,6 +63,7 @@ Try it:
   postrider webhooks add --url https://merchant.example/hooks --events order_shipped
   postrider webhooks apply -f webhooks.yaml --dry-run
   postrider logs --follow --result failed           what becomes of deliveries, as it happens
+  postrider replay --from 2h --dry-run              how many deliveries failed within two hours?
 
 Configuration: defaults, then the file, then variables such as POSTRIDER_DELIVERY__TIMEOUT=10s, then --set.
 Exit codes: 0 done, 1 failed, 64 bad usage, 69 Kafka or the API could not be reached, 78 bad configuration.";
@@ -97,6 +99,8 @@ enum Command {
     Route(route::Route),
     /// Tells everything known of one delivery or order: its records, the webhooks that want it, attempts, what comes next
     Explain(explain::Explain),
+    /// Makes deliveries again: counts them, then puts them on their way at a rate of its own
+    Replay(Box<replay::Replay>),
     /// Prints a JSON Schema; without a name, the names
     Schema(schema::Schema),
     /// Runs a receiver for trying out: prints what comes, verifies signatures
@@ -130,6 +134,7 @@ fn dispatch(command: Command, variables: BTreeMap<String, String>) -> anyhow::Re
         Command::Secrets(command) => command.run(&variables),
         Command::Route(command) => command.run(variables),
         Command::Explain(command) => command.run(&variables),
+        Command::Replay(command) => command.run(&variables),
         Command::Schema(command) => command.run(),
         Command::Receive(command) => command.run(),
         Command::Completions(command) => command.run(),

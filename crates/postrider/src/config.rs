@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) topics: postrider_kafka::TopicsConfig,
     /// The topics that are written.
     pub(crate) results: postrider_kafka::ResultsConfig,
+    /// How deliveries are made again.
+    pub(crate) replay: postrider_replay::Config,
     /// Which addresses may be dialled.
     pub(crate) egress: postrider_delivery::egress::Config,
     /// Health, metrics, API.
@@ -72,6 +74,7 @@ impl Config {
             delivery: postrider_delivery::Config::default(),
             topics: postrider_kafka::TopicsConfig::default(),
             results: postrider_kafka::ResultsConfig::default(),
+            replay: postrider_replay::Config::default(),
             egress: postrider_delivery::egress::Config::default(),
             admin: postrider_admin::Config::default(),
             secrets: SecretsConfig::default(),

@@ -21,6 +21,7 @@ mod manage;
 mod parts;
 mod probes;
 mod reload;
+mod replays;
 mod tables;
 pub(crate) mod thread;
 
@@ -179,6 +180,7 @@ struct Metrics {
     kafka: postrider_kafka::Metrics,
     /// `None` where there is no index of the logs.
     logs: Option<postrider_logs::Metrics>,
+    replay: postrider_replay::Metrics,
 }
 
 impl Metrics {
@@ -193,6 +195,7 @@ impl Metrics {
             consumer: postrider_consumer::Metrics::register(registry)?,
             routing: postrider_routing::Metrics::register(registry, delivery.deliveries())?,
             kafka: postrider_kafka::Metrics::register(registry)?,
+            replay: postrider_replay::Metrics::register(registry)?,
             delivery,
         })
     }
@@ -254,6 +257,7 @@ impl Core {
         self.reachability.note(true);
         let retired = self.config.layout().retired(survey.partitions.keys());
         let limits = survey.limits;
+        let replays = self.replays(&survey, directory.table());
         let Some(committer) = self.open_committer(survey, &conditions).await? else {
             return Ok(());
         };
@@ -267,8 +271,14 @@ impl Core {
         let egress = self.egress()?;
         let dispatcher = self.dispatcher(&egress, limits.retry, tables.pending().failing())?;
         let logs = logs::Logs::follow(&self)?;
-        let parts = (limits, tables.reached(), logs.reader());
-        self.open_api(api, &egress, &directory, parts)?;
+        let served = parts::Served {
+            limits,
+            reached: tables.reached(),
+            logs: logs.reader(),
+            replays: self.asked(&replays)?,
+        };
+        self.open_api(api, &egress, &directory, served)?;
+        let replaying = replays::begin(replays)?;
         let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
         tables.follow(Arc::clone(&directory), gauges, self.successes.clone(), &self.stop)?;
         let (joined, is_joined) = watch::channel(false);
@@ -290,6 +300,7 @@ impl Core {
             .await;
         watching.iter().for_each(JoinHandle::abort);
         logs.end().await;
+        replays::left(replaying).await;
         ended
     }
 

@@ -6,7 +6,7 @@ pub(super) mod schemas;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{catalog, change, explain, logs, read, reseal, transmit, what_if};
+use super::{catalog, change, explain, logs, read, replays, reseal, transmit, what_if};
 use crate::routes;
 
 #[derive(OpenApi)]
@@ -20,6 +20,7 @@ use crate::routes;
     tags(
         (name = "webhooks", description = "Endpoints and what they get."),
         (name = "logs", description = "What deliveries came to, from the index of the results topic."),
+        (name = "replays", description = "Deliveries that are made again."),
         (name = "routing", description = "What would become of an event, and what became of one."),
         (name = "catalog", description = "What there is to choose from."),
         (name = "secrets", description = "The keys that seal secrets."),
@@ -43,6 +44,9 @@ use crate::routes;
         catalog::event_types,
         catalog::statuses,
         reseal::rotate,
+        replays::list,
+        replays::add,
+        replays::one,
         routes::health,
         routes::live,
         routes::ready,
@@ -83,8 +87,10 @@ fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
     if is_api {
         operation.insert("security".to_owned(), json!([{}, { "token": [] }]));
     }
-    if path.starts_with("/api/v1/webhooks/{id}") {
-        name_the_webhook(operation);
+    if path.starts_with("/api/v1/replays/{id}") {
+        name(operation, "The replay's id.", schemas::REPLAY_ID);
+    } else if path.starts_with("/api/v1/webhooks/{id}") {
+        name(operation, "The webhook's id.", schemas::WEBHOOK_ID);
     }
     operation
         .get_mut("parameters")
@@ -136,13 +142,13 @@ fn be_given(parameter: &mut Value) {
     }
 }
 
-fn name_the_webhook(operation: &mut Map<String, Value>) {
+fn name(operation: &mut Map<String, Value>, description: &str, pattern: &str) {
     let id = json!({
         "name": "id",
         "in": "path",
         "required": true,
-        "description": "The webhook's id.",
-        "schema": { "type": "string", "pattern": schemas::WEBHOOK_ID }
+        "description": description,
+        "schema": { "type": "string", "pattern": pattern }
     });
     let others = operation.remove("parameters");
     let others = others.and_then(|others| others.as_array().cloned()).unwrap_or_default();

@@ -4,7 +4,7 @@ use postrider_admin::config::Access;
 use postrider_types::Secret;
 use serde_json::{Value, json};
 
-use crate::house::{House, path_of, secret_of, token, webhook};
+use crate::house::{House, THEIR_REPLAY, path_of, secret_of, token, webhook};
 use crate::logs;
 use crate::wire::{Answer, Ask};
 
@@ -41,11 +41,15 @@ fn ask(method: &str, template: &str, path: &str) -> Ask {
     } else {
         ""
     };
-    let path = template.replace("/api/v1/webhooks/{id}", path);
+    let replay = format!("/api/v1/replays/{THEIR_REPLAY}");
+    let path = template
+        .replace("/api/v1/webhooks/{id}", path)
+        .replace("/api/v1/replays/{id}", &replay);
     let ask = Ask::new(method, &format!("{path}{query}"));
     match (method, &*template) {
         ("POST", "/api/v1/webhooks") => ask.json(&webhook("shop")),
         ("POST", "/api/v1/route") => ask.json(&json!({ "event": "order_error", "payload": {} })),
+        ("POST", "/api/v1/replays") => ask.json(&json!({ "from": "2025-11-22T09:00:00Z", "account": "shop" })),
         ("PATCH", _) => ask.json(&json!({ "description": "x" })),
         _ => ask,
     }

@@ -10,6 +10,8 @@ use postrider_admin::config::{Access, Token};
 use postrider_admin::explained::{Explained, Explainer, Explaining, Question, SearchedFor, Unexplained};
 use postrider_admin::{Api, ApiSlot, Bodies, Body, Config, Health, Server, Tester, Transmitted};
 use postrider_logs::{Record, index_of};
+use postrider_replay::replays::MemoryStore;
+use postrider_replay::{Replays, Table};
 use postrider_types::transmission::SentRequest;
 use postrider_types::{
     AccountId, Clock, EventType, Fault, Outcome, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
@@ -25,6 +27,8 @@ use crate::wire::{Answer, Ask};
 
 /// The webhook of the configuration file.
 pub(crate) const OF_THE_FILE: &str = "of-the-file";
+/// The replay of another account, the oldest there is.
+pub(crate) const THEIR_REPLAY: &str = "rp_00000000000000000000000000";
 
 /// Answers what it was told to, and remembers what it was asked for.
 #[derive(Debug, Default)]
@@ -179,6 +183,27 @@ fn manager_over(journal: impl FnOnce(MemoryJournal) -> Arc<dyn Journal>) -> Mana
     Manager::new(directory, journal, rules)
 }
 
+/// Replays that nobody runs, and one that ran, of the account `other`.
+fn replays() -> Replays {
+    let table = Arc::new(Table::default());
+    let ran = json!({
+        "schema": "postrider.replay.v1", "id": THEIR_REPLAY, "state": "done", "reason": null,
+        "from": "2025-11-22T09:00:00Z", "to": "2025-11-22T10:00:00Z", "webhook": null, "account": "other",
+        "event": null, "result": "failed", "rate_per_second": 50, "dry_run": false, "matched": 3, "parked": 3,
+        "lost_source": 0, "unreadable": 0, "created_at": "2025-11-22T10:00:00Z", "started_at": "2025-11-22T10:00:00Z",
+        "finished_at": "2025-11-22T10:00:00Z",
+    });
+    table.take_in(THEIR_REPLAY.as_bytes(), Some(ran.to_string().as_bytes()));
+    table.completed();
+    let store = Arc::new(MemoryStore(Arc::clone(&table)));
+    Replays::new(
+        table,
+        store,
+        50,
+        Clock::starting_at(Timestamp::from_millis(1_763_805_600_000)),
+    )
+}
+
 impl House {
     /// With the API in its slot, and no tokens.
     pub(crate) async fn open() -> Self {
@@ -213,6 +238,7 @@ impl House {
             explainer: Arc::<FakeExplainer>::clone(&explainer),
             logs: None,
             bodies: Arc::new(FakeBodies),
+            replays: Arc::new(replays()),
         };
         let document = Ask::new("GET", "/openapi.json").send(address).await.expect(200).json();
         Self {

@@ -16,4 +16,5 @@ mod house;
 mod lists;
 mod logs;
 mod refusals;
+mod replays;
 mod wire;

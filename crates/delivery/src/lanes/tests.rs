@@ -28,6 +28,7 @@ fn next<K: Clone + Eq + Hash + Ord, T>(lanes: &mut Lanes<K, T>) -> Option<Starte
 
 const FRESH: Kind = Kind::Fresh;
 const RETRY: Kind = Kind::Retry;
+const REPLAY: Kind = Kind::Replay;
 
 fn fill(lanes: &mut Lanes<&'static str, u32>, key: &'static str, limit: usize, items: std::ops::Range<u32>) {
     for item in items {
@@ -172,9 +173,49 @@ fn while_both_kinds_could_start_each_gets_half_of_all_places() {
     }
     fill(&mut lanes, "e", 8, 100..120);
     assert_eq!(started(&mut lanes).len(), 8);
-    assert_eq!(lanes.in_flight, Both::of(4, 4));
+    assert_eq!(lanes.in_flight, Each::of(4, 4, 0));
     lanes.finish(&"e", FRESH, at(0));
     assert_eq!(started(&mut lanes), [("e", 104)]);
+}
+
+#[test]
+fn replays_go_when_nothing_live_can_and_every_so_often_before_it() {
+    let mut lanes = lanes(Limits {
+        in_flight: 1,
+        waiting: 100,
+        ..LIMITS
+    });
+    for item in 0..3 {
+        lanes.offer("a", REPLAY, 1, item, at(0));
+    }
+    fill(&mut lanes, "a", 1, 100..110);
+    let mut order = Vec::new();
+    while let Some(one) = next(&mut lanes) {
+        order.push(one.item);
+        lanes.finish(&"a", one.kind, at(0));
+    }
+    assert_eq!(order, [100, 101, 102, 103, 104, 105, 106, 107, 0, 108, 109, 1, 2]);
+}
+
+#[test]
+fn replays_take_half_of_a_lane_and_give_way_to_what_is_live() {
+    let mut lanes = lanes(LIMITS);
+    for item in 0..10 {
+        lanes.offer("a", REPLAY, 4, item, at(0));
+    }
+    assert_eq!(started(&mut lanes), [("a", 0), ("a", 1)], "half of the places");
+    fill(&mut lanes, "a", 4, 100..104);
+    assert_eq!(
+        started(&mut lanes),
+        [("a", 100), ("a", 101)],
+        "a live one finds the rest"
+    );
+    for expected in [102, 103] {
+        lanes.finish(&"a", REPLAY, at(0));
+        assert_eq!(started(&mut lanes), [("a", expected)]);
+    }
+    lanes.finish(&"a", FRESH, at(0));
+    assert_eq!(started(&mut lanes), [("a", 2)]);
 }
 
 #[test]
@@ -271,13 +312,13 @@ impl Model {
         let own = self.flying.iter().filter(|one| **one == (key, kind)).count();
         self.waits(key, kind) > 0
             && self.flying_in(key) < limit
-            && own < share(limit, self.waits(key, kind.other()) > 0)
+            && own < share(kind, limit, Each::by(|kind| self.waits(key, kind) > 0))
             && self.held.get(&(key, kind)).is_none_or(|until| *until <= now)
     }
 
     fn startable(&self, limits: &Limits, now: Instant) -> Vec<(u8, Kind)> {
         let any = |kind: Kind| (0..5).any(|key| self.ready(key, kind, now));
-        let may = |kind: Kind| self.flying_of(kind) < share(limits.in_flight, any(kind.other()));
+        let may = |kind: Kind| self.flying_of(kind) < share(kind, limits.in_flight, Each::by(any));
         let all = Kind::ALL
             .into_iter()
             .flat_map(|kind| (0..5).map(move |key| (key, kind)));
@@ -366,11 +407,12 @@ proptest! {
     }
 
     #[test]
-    fn within_a_lane_each_kind_keeps_its_order(kinds in prop::collection::vec(any::<bool>(), 1..40)) {
+    fn within_a_lane_each_kind_keeps_its_order(
+        kinds in prop::collection::vec(prop::sample::select(Kind::ALL.to_vec()), 1..40),
+    ) {
         let mut lanes: Lanes<u8, usize> = Lanes::new(Limits::new(200, 200));
-        for (number, retry) in kinds.iter().enumerate() {
-            let kind = if *retry { RETRY } else { FRESH };
-            lanes.offer(0, kind, 100, number, at(0));
+        for (number, kind) in kinds.iter().enumerate() {
+            lanes.offer(0, *kind, 100, number, at(0));
         }
         let order: Vec<Started<u8, usize>> = std::iter::from_fn(|| next(&mut lanes)).collect();
         prop_assert_eq!(order.len(), kinds.len());

@@ -56,7 +56,10 @@ impl Desk {
     fn offer(&mut self, webhook: &Arc<Webhook>, kind: Kind) {
         self.offered += 1;
         let mut delivery = samples::delivery(webhook, self.offered, &self.losses);
-        delivery.due = (kind == Kind::Retry).then_some(Timestamp::from_millis(0));
+        delivery.due = (kind != Kind::Fresh).then_some(Timestamp::from_millis(0));
+        if kind == Kind::Replay {
+            delivery.progress.trigger = Trigger::Replay;
+        }
         self.traffic.offer(delivery, self.now);
     }
 
@@ -218,6 +221,22 @@ fn of_a_slow_lanes_room_each_kind_keeps_its_half() {
     desk.traffic.look(desk.now);
     let load = desk.traffic.lanes.load(&webhook.id);
     assert_eq!((load.waiting[Kind::Fresh], load.waiting[Kind::Retry]), (320, 320));
+    assert_eq!(load.waiting[Kind::Replay], 0, "what is live leaves no room for replays");
+}
+
+#[test]
+fn replays_that_find_no_room_are_parked_and_hold_up_no_retry_behind_them() {
+    let (mut desk, webhook) = (Desk::new(&small()), hook("wh_1"));
+    for _ in 0..20 {
+        desk.offer(&webhook, Kind::Replay);
+        desk.start();
+    }
+    // Half of its three places, rounded up, and half of its eight waiting ones.
+    assert_eq!((desk.flying.len(), desk.traffic.waiting(), desk.parked()), (2, 4, 14));
+    assert!(desk.traffic.accepts(Kind::Retry));
+    desk.offer(&webhook, Kind::Fresh);
+    assert_eq!(desk.start(), 1, "a live one finds a place at once");
+    assert_eq!(desk.flying.back().unwrap().seat.kind, Kind::Fresh);
 }
 
 #[test]
@@ -344,7 +363,7 @@ proptest! {
             }
             prop_assert!(desk.flying.len() <= 6);
             let probes = desk.flying.iter().filter(|one| one.seat.probe.is_some());
-            prop_assert!(probes.clone().all(|one| one.seat.kind == Kind::Retry));
+            prop_assert!(probes.clone().all(|one| one.seat.kind != Kind::Fresh));
         }
         for (offset, _) in desk.take() {
             prop_assert!(seen.insert(offset));

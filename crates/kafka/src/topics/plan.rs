@@ -90,6 +90,10 @@ impl Layout {
             exactly: true,
             ..plan(&self.webhooks, 1, Keep::Compacted)
         };
+        let replays = TopicPlan {
+            exactly: true,
+            ..plan(&names.replays, 1, Keep::Compacted)
+        };
         let dead_letters = TopicPlan {
             max_record: source_max + DEAD_LETTER_ROOM,
             ..plan(&names.dead_letters, 1, Keep::AtLeast(30 * DAY))
@@ -98,7 +102,7 @@ impl Layout {
             webhooks,
             plan(&names.topic, self.topics.results_partitions, Keep::AtLeast(7 * DAY)),
             plan(&names.pending, 1, Keep::Compacted),
-            plan(&names.replays, 1, Keep::Compacted),
+            replays,
             dead_letters,
             plan(&names.notices, 1, Keep::AtLeast(30 * DAY)),
         ];

@@ -10,7 +10,7 @@ use crate::config::Config;
 /// Written from the types, so that it never differs from what is read.
 const CONFIG: &str = "config.v1";
 
-const SCHEMAS: [(&str, &str); 7] = [
+const SCHEMAS: [(&str, &str); 8] = [
     ("outcome.v1", include_str!("../../../../schemas/outcome.v1.json")),
     (
         "order_shipped.v1",
@@ -25,6 +25,7 @@ const SCHEMAS: [(&str, &str); 7] = [
         include_str!("../../../../schemas/tracking_update.v1.json"),
     ),
     ("webhook.v1", include_str!("../../../../schemas/webhook.v1.json")),
+    ("replay.v1", include_str!("../../../../schemas/replay.v1.json")),
     (
         "dead-letter-headers.v1",
         include_str!("../../../../schemas/dead-letter-headers.v1.json"),

@@ -45,6 +45,8 @@ pub(crate) struct Acls {
 enum Purpose {
     /// `postrider run`
     Run,
+    /// Replays and explanations, on top of `run`
+    Replay,
     /// `postrider topics create`
     Create,
     /// `postrider topics check`
@@ -65,6 +67,7 @@ impl Acls {
         let needs = config.needs();
         let grants = match self.purpose {
             Purpose::Run => needs.to_run(),
+            Purpose::Replay => needs.to_replay(),
             Purpose::Create => needs.to_create(),
             Purpose::Check => needs.to_check(),
         };

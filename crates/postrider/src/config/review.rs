@@ -77,6 +77,7 @@ impl Review {
         let delivery = self.section("delivery", postrider_delivery::Config::faults);
         let topics = self.section("topics", postrider_kafka::TopicsConfig::faults);
         let results = self.section("results", postrider_kafka::ResultsConfig::faults);
+        let replay = self.section("replay", postrider_replay::Config::faults);
         let egress = self.section("egress", postrider_delivery::egress::Config::faults);
         let admin = self.section("admin", postrider_admin::Config::faults);
         let secrets = self.section("secrets", |_| Vec::new());
@@ -89,6 +90,7 @@ impl Review {
             delivery: delivery?,
             topics: topics?,
             results: results?,
+            replay: replay?,
             egress: egress?,
             admin: admin?,
             secrets: secrets?,

@@ -135,6 +135,7 @@ fn topics(config: &Config) -> Vec<String> {
         &results.topic,
         &results.dead_letters,
         &results.notices,
+        &results.replays,
         &results.pending,
         &config.routing.webhooks_topic,
     ];

@@ -14,6 +14,7 @@ use postrider_kafka::Reachability;
 use postrider_kafka::aside::Aside;
 use postrider_kafka::journal::Journal;
 use postrider_logs::Reader;
+use postrider_replay::Replays;
 use postrider_types::{Clock, Event, EventId, EventType, Header, Offset, Origin, Partition, Trigger, Webhook};
 use postrider_webhooks::{Directory, Manager, Rules, TopicJournal};
 use tracing::error;
@@ -53,6 +54,7 @@ pub(super) fn api(
         reseal: Arc::new(move || keys.read().map_err(|error| format!("{error:#}"))),
         logs: reading.logs,
         bodies: reading.bodies,
+        replays: Arc::new(reading.replays),
     }
 }
 
@@ -68,6 +70,7 @@ pub(super) struct Reading {
     pub(super) logs: Option<Reader>,
     pub(super) bodies: Arc<dyn Bodies>,
     pub(super) explainer: Arc<dyn Explainer>,
+    pub(super) replays: Replays,
 }
 
 /// Sends Tests and first connections, and publishes what they came to.

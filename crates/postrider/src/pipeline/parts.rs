@@ -1,9 +1,19 @@
 //! How the stages, and what stands beside them, are made of the configuration.
 
 use postrider_logs::Reader;
+use postrider_replay::Replays;
 
 use super::*;
 use crate::explain::FromTopics;
+
+/// What the API works with, beside webhooks.
+pub(super) struct Served {
+    pub(super) limits: Limits,
+    /// Up to which offset the webhooks topic was read.
+    pub(super) reached: watch::Receiver<i64>,
+    pub(super) logs: Option<Reader>,
+    pub(super) replays: Replays,
+}
 
 impl Core {
     /// `None` when stopped before the place was had.
@@ -97,8 +107,14 @@ impl Core {
         api: ApiParts,
         egress: &Egress,
         directory: &Arc<Directory>,
-        (limits, reached, logs): (Limits, watch::Receiver<i64>, Option<Reader>),
+        served: Served,
     ) -> anyhow::Result<()> {
+        let Served {
+            limits,
+            reached,
+            logs,
+            replays,
+        } = served;
         let config = &self.config;
         let largest = limits.largest();
         let aside = Aside::new(
@@ -143,13 +159,14 @@ impl Core {
                 directory.table(),
                 self.clock,
             )),
+            replays,
         };
         let made = manage::api(config, (self.clock, policy), store, tests, reading);
         api.slot.set(made);
         Ok(())
     }
 
-    fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> Mode {
         match self.config.consumer.guarantee {
             postrider_consumer::config::Guarantee::ExactlyOnce => Mode::Transactions,
             postrider_consumer::config::Guarantee::AtLeastOnce => Mode::AtLeastOnce,

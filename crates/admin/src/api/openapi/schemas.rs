@@ -16,6 +16,9 @@ use crate::explained::Explained;
 const CONTRACT: &str = include_str!("../../../../../schemas/webhook.v1.json");
 /// What a webhook's id is.
 pub(super) const WEBHOOK_ID: &str = "^[A-Za-z0-9_-]{1,64}$";
+/// What a replay's id is.
+pub(super) const REPLAY_ID: &str = "^rp_[0-9A-Z]{26}$";
+const REPLAY: &str = include_str!("../../../../../schemas/replay.v1.json");
 const ACCOUNT: &str = "^[A-Za-z0-9._-]{1,128}$";
 /// What a person sets of a webhook that has no other default than none.
 const NEEDED: [&str; 2] = ["url", "events"];
@@ -66,6 +69,7 @@ pub(super) fn all() -> Value {
         ("ExplanationList", reference("Explanation")),
         ("EventTypeList", event_type_entry()),
         ("StatusList", status_entry()),
+        ("ReplayList", reference("Replay")),
     ] {
         all.insert(name.to_owned(), list(&items));
     }
@@ -139,6 +143,7 @@ fn taken() -> Map<String, Value> {
         request(&[], &json!({ "event": nullable(json!(events())) })),
     );
     all.insert("RouteRequest".to_owned(), route_request());
+    all.extend(replays());
     all
 }
 
@@ -159,6 +164,36 @@ fn webhook_patch(fields: &Map<String, Value>) -> Value {
         .filter(|(name, _)| !KEPT.contains(&&***name) && *name != "id");
     let settable = settable.map(|(name, field)| (name.clone(), partial(optional(name, field))));
     request(&[], &Value::Object(settable.chain(read).collect()))
+}
+
+/// A replay as it is shown and as it is asked for: what the contract has, without what only postrider needs.
+fn replays() -> [(String, Value); 2] {
+    let mut contract: Value = serde_json::from_str(REPLAY).expect("what the repository holds is JSON");
+    let fields = contract["properties"].as_object_mut().expect("a replay has fields");
+    fields.remove("progress");
+    let asked = [
+        "from",
+        "to",
+        "webhook",
+        "account",
+        "event",
+        "result",
+        "rate_per_second",
+        "dry_run",
+    ];
+    let new = asked.map(|name| {
+        (
+            name.to_owned(),
+            if name == "from" {
+                fields[name].clone()
+            } else {
+                nullable(fields[name].clone())
+            },
+        )
+    });
+    let new = request(&["from"], &Value::Object(new.into_iter().collect()));
+    let shown = object(&contract["properties"]);
+    [("NewReplay".to_owned(), new), ("Replay".to_owned(), shown)]
 }
 
 fn route_request() -> Value {
