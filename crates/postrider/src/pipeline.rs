@@ -236,23 +236,9 @@ impl Core {
         survey: Option<Survey>,
         api: ApiParts,
     ) -> anyhow::Result<()> {
-        let keyring = api.keys.read().map_err(|error| {
-            let fault = Fault::new("key_file", format!("{error:#}"));
-            under("secrets")(vec![fault])
-        })?;
-        let directory =
-            Directory::new(self.config.routing.webhooks.clone(), keyring).map_err(under("routing.webhooks"))?;
-        let directory = Arc::new(directory);
-        let survey = match survey {
-            Some(known) => known,
-            None => {
-                let Some(survey) =
-                    cluster::await_ready(&self.config, &self.connection, &conditions, &self.stop).await?
-                else {
-                    return Ok(());
-                };
-                survey
-            }
+        let directory = self.directory(&api.keys)?;
+        let Some(survey) = self.surveyed(survey, &conditions).await? else {
+            return Ok(());
         };
         self.reachability.note(true);
         let retired = self.config.layout().retired(survey.partitions.keys());

@@ -16,6 +16,28 @@ pub(super) struct Served {
 }
 
 impl Core {
+    /// The webhooks of the file; those of the topic come later.
+    pub(super) fn directory(&self, keys: &KeySource) -> anyhow::Result<Arc<Directory>> {
+        let keyring = keys.read().map_err(|error| {
+            let fault = Fault::new("key_file", format!("{error:#}"));
+            under("secrets")(vec![fault])
+        })?;
+        let directory = Directory::new(self.config.routing.webhooks.clone(), keyring);
+        Ok(Arc::new(directory.map_err(under("routing.webhooks"))?))
+    }
+
+    /// What is known of the cluster, or is found out; `None` when stopped before that.
+    pub(super) async fn surveyed(
+        &self,
+        known: Option<Survey>,
+        conditions: &probes::Conditions,
+    ) -> anyhow::Result<Option<Survey>> {
+        match known {
+            Some(known) => Ok(Some(known)),
+            None => cluster::await_ready(&self.config, &self.connection, conditions, &self.stop).await,
+        }
+    }
+
     /// `None` when stopped before the place was had.
     pub(super) async fn open_committer(
         &self,
