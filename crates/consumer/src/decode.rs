@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postrider_kafka::parked::{self, BadParkedRecord};
+use postrider_kafka::record::Fetched;
 use postrider_types::delivery::Waiting;
 use postrider_types::event::last_header;
 use postrider_types::{AccountId, DeadLetter, DeadLetterReason, Event, EventId, EventType, Header, Origin};
@@ -24,6 +25,17 @@ pub struct RawRecord {
     pub headers: Vec<Header>,
     /// Its value; `None` is Kafka's null.
     pub value: Option<Bytes>,
+}
+
+impl From<Fetched> for RawRecord {
+    fn from(record: Fetched) -> Self {
+        Self {
+            origin: record.origin,
+            key: record.key,
+            headers: record.headers,
+            value: record.value,
+        }
+    }
 }
 
 impl RawRecord {

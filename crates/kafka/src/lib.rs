@@ -9,7 +9,7 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `feed`, `lookup`, `reader`, `search`, `seat`, `journal`, `topics`, `rights`, `access`.
+//! `tail`, `feed`, `lookup`, `record`, `reader`, `search`, `seat`, `journal`, `topics`, `rights`, `access`.
 
 pub mod access;
 pub mod aside;
@@ -27,6 +27,7 @@ pub mod parked;
 pub mod pending;
 pub mod publisher;
 pub mod reader;
+pub mod record;
 pub mod rights;
 pub mod search;
 pub mod seat;

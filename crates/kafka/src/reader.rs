@@ -6,16 +6,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use postrider_types::{Header, Offset, Origin, Partition, Timestamp};
+use postrider_types::{Offset, Partition, Timestamp};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::record::{Fetched, detach};
 use crate::tail::Quiet;
 
 const CALL: Duration = Duration::from_secs(10);
@@ -24,29 +23,6 @@ const POLL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many offsets ahead a single record is read up to rather than jumped to.
 const NEAR: i64 = 2_000;
-
-/// A record, detached from the client's buffers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fetched {
-    /// Where it was read.
-    pub origin: Origin,
-    /// Its key.
-    pub key: Option<Bytes>,
-    /// Its headers.
-    pub headers: Vec<Header>,
-    /// Its value; `None` is Kafka's null.
-    pub value: Option<Bytes>,
-}
-
-impl Fetched {
-    /// About what it holds in memory.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers: usize = self.headers.iter().map(|one| one.name.len() + len(&one.value)).sum();
-        len(&self.key) + len(&self.value) + headers
-    }
-}
 
 /// Why reading ended early.
 #[derive(Debug, thiserror::Error)]
@@ -314,25 +290,6 @@ fn is_gone(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::UnknownTopicOrPartition
         )
     )
-}
-
-fn detach(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Fetched {
-    let header = |header: rdkafka::message::Header<'_, &[u8]>| Header {
-        name: header.key.into(),
-        value: header.value.map(Bytes::copy_from_slice),
-    };
-    let headers = message.headers();
-    Fetched {
-        origin: Origin {
-            topic: Arc::clone(topic),
-            partition: Partition(message.partition()),
-            offset: Offset(message.offset()),
-            timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
-        },
-        key: message.key().map(Bytes::copy_from_slice),
-        headers: headers.map(|all| all.iter().map(header).collect()).unwrap_or_default(),
-        value: message.payload().map(Bytes::copy_from_slice),
-    }
 }
 
 #[cfg(test)]

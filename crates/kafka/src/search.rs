@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_types::{Header, Offset, Origin, Partition, Timestamp};
+use postrider_types::{Offset, Partition, Timestamp};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::connection::Connection;
+use crate::record::{Fetched, detach};
 use crate::tail::Quiet;
 
 const CALL: Duration = Duration::from_secs(5);
@@ -78,24 +79,11 @@ impl Glimpse<'_> {
     }
 }
 
-/// A record that was wanted.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// Where it stands.
-    pub origin: Origin,
-    /// Its key.
-    pub key: Option<Bytes>,
-    /// Its headers.
-    pub headers: Vec<Header>,
-    /// Its value.
-    pub value: Option<Bytes>,
-}
-
 /// What a search came to.
 #[derive(Debug, Default)]
 pub struct Searched {
     /// What was found: each partition in its order.
-    pub found: Vec<Found>,
+    pub found: Vec<Fetched>,
     /// How many records were looked at.
     pub looked_at: u64,
     /// Whether everything was looked at: neither time nor room ran out, and no topic was missing.
@@ -161,7 +149,7 @@ impl Search<'_> {
             let kept = match self.consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     self.searched.looked_at += 1;
-                    wanted(&Glimpse(&message)).then(|| found(&message, &name))
+                    wanted(&Glimpse(&message)).then(|| detach(&message, &name))
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     ended.insert(partition);
@@ -202,7 +190,7 @@ impl Search<'_> {
         is_full || self.stop.is_cancelled() || Instant::now() >= self.deadline
     }
 
-    fn keep(&mut self, found: Found) {
+    fn keep(&mut self, found: Fetched) {
         let size = found.value.as_ref().map_or(0, Bytes::len);
         self.room = self.room.saturating_sub(size.max(1));
         self.searched.found.push(found);
@@ -211,25 +199,6 @@ impl Search<'_> {
 
 fn is_forbidden(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
-}
-
-fn found(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Found {
-    let header = |header: rdkafka::message::Header<'_, &[u8]>| Header {
-        name: header.key.into(),
-        value: header.value.map(Bytes::copy_from_slice),
-    };
-    let headers = message.headers().map(|headers| headers.iter().map(header).collect());
-    Found {
-        origin: Origin {
-            topic: Arc::clone(topic),
-            partition: Partition(message.partition()),
-            offset: Offset(message.offset()),
-            timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
-        },
-        key: message.key().map(Bytes::copy_from_slice),
-        headers: headers.unwrap_or_default(),
-        value: message.payload().map(Bytes::copy_from_slice),
-    }
 }
 
 /// The names of all topics.

@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_kafka::reader::{Fetched, ReadError, Reader};
+use postrider_kafka::reader::{ReadError, Reader};
+use postrider_kafka::record::Fetched;
 use postrider_types::{Event, EventType, Offset, Outcome, Partition, Timestamp, WebhookId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;

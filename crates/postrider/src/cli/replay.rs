@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use postrider_types::{AccountId, Clock, EventType, Timestamp, WebhookId};
+use postrider_types::{AccountId, EventType, Timestamp, WebhookId};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::moment::Moment;
 use super::output::say;
 use super::remote::{Page, Remote, Session, say_json};
 use super::text::{plain, table};
@@ -33,11 +34,11 @@ pub(crate) struct Replay {
     #[command(subcommand)]
     look: Option<Look>,
     /// Events at this time or later: a time such as 2026-11-22T10:00:00Z, or how long ago, such as 2h
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    from: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
     /// And before this time; now, unless said
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    to: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
     /// Only deliveries to a webhook
     #[arg(long, value_parser = WebhookId::new)]
     webhook: Option<WebhookId>,
@@ -86,17 +87,6 @@ struct Show {
     remote: Remote,
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-        return Ok(Timestamp::from_millis(
-            Clock::system().now().as_millis().saturating_sub(ago),
-        ));
-    }
-    let time = humantime::parse_rfc3339_weak(text).map(Timestamp::from);
-    time.map_err(|_| "write a time such as 2026-11-22T10:00:00Z, or how long ago, such as 2h".to_owned())
-}
-
 impl Replay {
     pub(crate) fn run(self, variables: &BTreeMap<String, String>) -> anyhow::Result<End> {
         match self.look {
@@ -110,7 +100,7 @@ impl Replay {
     }
 
     fn begin(self, variables: &BTreeMap<String, String>) -> anyhow::Result<End> {
-        let Some(from) = self.from else {
+        let Some(Moment(from)) = self.from else {
             return Err(Misused("--from is missing: when the first of the events happened".to_owned()).into());
         };
         let call = Call::post(&["replays"], Some(self.request(from)));
@@ -128,7 +118,7 @@ impl Replay {
         let mut request = Map::new();
         let fields = [
             ("from", Some(json!(from))),
-            ("to", self.to.map(|to| json!(to))),
+            ("to", self.to.map(|Moment(to)| json!(to))),
             ("webhook", self.webhook.as_ref().map(|webhook| json!(webhook))),
             ("account", self.account.as_ref().map(|account| json!(account))),
             ("event", self.event.map(|event| json!(event))),
@@ -244,15 +234,6 @@ fn described(replay: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_rfc_3339_or_how_long_ago() {
-        let now = Clock::system().now();
-        let ago = time("2h").unwrap();
-        assert!(now.since(ago) >= Duration::from_secs(7_199) && now.since(ago) <= Duration::from_secs(7_300));
-        assert_eq!(time("2025-11-22T10:00:00Z").unwrap().as_millis(), 1_763_805_600_000);
-        assert!(time("soon").unwrap_err().contains("2h"));
-    }
 
     #[test]
     fn a_replay_is_told_of_in_one_line() {

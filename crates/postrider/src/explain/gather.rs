@@ -8,7 +8,8 @@ use postrider_consumer::decode::{self, RawRecord, Rejection};
 use postrider_consumer::ledger;
 use postrider_kafka::Connection;
 use postrider_kafka::parked::STATE_HEADER;
-use postrider_kafka::search::{Bounds, Committed, Found, Glimpse, committed, names, search};
+use postrider_kafka::record::Fetched;
+use postrider_kafka::search::{Bounds, Committed, Glimpse, committed, names, search};
 use postrider_kafka::topics::Layout;
 use postrider_types::delivery::Waiting;
 use postrider_types::event::last_header;
@@ -186,22 +187,13 @@ impl Places {
         Ok(())
     }
 
-    fn read(&self, found: Found, default: EventType, subject: &Subject, gathered: &mut Gathered) {
-        let record = raw(found);
+    fn read(&self, found: Fetched, default: EventType, subject: &Subject, gathered: &mut Gathered) {
+        let record: RawRecord = found.into();
         match decode::source(&record, default, self.largest) {
             Ok(event) if subject.is(&event) => gathered.events.push(event),
             Ok(_) => {}
             Err(rejection) => gathered.unreadable.push((record.origin, rejection)),
         }
-    }
-}
-
-fn raw(found: Found) -> RawRecord {
-    RawRecord {
-        origin: found.origin,
-        key: found.key,
-        headers: found.headers,
-        value: found.value,
     }
 }
 
@@ -222,20 +214,20 @@ fn may_be_dead(subject: &Subject, record: &Glimpse<'_>) -> bool {
     record.header("pr-dl-offset") == Some(offset.as_bytes())
 }
 
-fn outcome(found: &Found) -> Option<Outcome> {
+fn outcome(found: &Fetched) -> Option<Outcome> {
     let read = serde_json::from_slice(found.value.as_ref()?);
     read.inspect_err(|error| debug!(%error, "A record of the results topic is no outcome"))
         .ok()
 }
 
-fn waits(found: Found) -> Option<Waits> {
+fn waits(found: Fetched) -> Option<Waits> {
     let at = found.origin.clone();
-    let (event, waiting) = decode::retry(raw(found)).ok()?;
+    let (event, waiting) = decode::retry(found.into()).ok()?;
     Some(Waits { at, event, waiting })
 }
 
 /// The record that a dead letter was made of, and why it is no event; a delivery that was given up names its webhook.
-fn dead_letter(found: &Found) -> Option<(Origin, Option<String>)> {
+fn dead_letter(found: &Fetched) -> Option<(Origin, Option<String>)> {
     let text = |name| {
         let value = last_header(&found.headers, name)?;
         std::str::from_utf8(value).ok()

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_consumer::decode::{self, RawRecord};
-use postrider_kafka::reader::Fetched;
+use postrider_consumer::decode;
+use postrider_kafka::record::Fetched;
 use postrider_kafka::topics::Survey;
 use postrider_replay::{Decoder, Parts, Replays, Service};
 use postrider_routing::SharedTable;
@@ -29,23 +29,14 @@ struct AsEvents {
 impl Decoder for AsEvents {
     fn reconsider(&self, record: Fetched) -> Option<(Event, Vec<WebhookId>)> {
         let default = *self.sources.get(&*record.origin.topic)?;
-        let event = decode::source(&raw(record), default, self.most).ok()?;
+        let event = decode::source(&record.into(), default, self.most).ok()?;
         let wanting = self.table.load().matches(&event).deliverable;
         Some((event, wanting.iter().map(|webhook| webhook.id.clone()).collect()))
     }
 
     fn event(&self, record: Fetched, default: EventType) -> Option<Event> {
         // It was taken once; a limit that was lowered since does not unmake it.
-        decode::source(&raw(record), default, usize::MAX).ok()
-    }
-}
-
-fn raw(record: Fetched) -> RawRecord {
-    RawRecord {
-        origin: record.origin,
-        key: record.key,
-        headers: record.headers,
-        value: record.value,
+        decode::source(&record.into(), default, usize::MAX).ok()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use postrider_kafka::reader::Fetched;
+use postrider_kafka::record::Fetched;
 use postrider_types::event::last_header;
 use postrider_types::{Header, Offset, Origin, Partition, Timestamp};
 use tracing::debug;
