@@ -240,8 +240,12 @@ async fn looking_back_takes_rights_of_its_own_and_without_them_the_rest_works() 
     let (_, told) = explained().await?;
     assert_eq!(told["searched"]["is_complete"], true, "{told}");
     let ask = json!({ "from": "2020-01-01T00:00:00Z", "result": "any", "rate_per_second": 100 });
-    let (status, replay) = daemon.api("POST", "/replays", Some(&ask)).await?;
-    ensure!(status == 202, "{replay}");
+    // The topic is read as soon as it is looked for again.
+    let replay = until("the replay to be taken", PATIENCE, || async {
+        let (status, replay) = daemon.api("POST", "/replays", Some(&ask)).await?;
+        Ok((status == 202).then_some(replay))
+    })
+    .await?;
     let path = format!("/replays/{}", replay["id"].as_str().context("an id")?);
     until("the replay to be done", PATIENCE * 2, || async {
         let (_, replay) = daemon.api("GET", &path, None).await?;
