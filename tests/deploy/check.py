@@ -241,7 +241,7 @@ def check_queries_of_a_real_prometheus():
 
 def scrape_and_ask(binary, folder, running):
     log = folder / "demo.txt"
-    running.append(subprocess.Popen([binary, "demo", "--count", "40"], stdout=log.open("w"), stderr=subprocess.STDOUT))
+    running.append(subprocess.Popen([binary, "demo", "--count", "200"], stdout=log.open("w"), stderr=subprocess.STDOUT))
     address = until(30, "the demo's address", lambda: metrics_address(log))
     alone = f"127.0.0.1:{port()}"
     running.append(subprocess.Popen(
