@@ -8,6 +8,9 @@ KAFKA := tests/kafka/kafka.sh
 FUZZ := tests/fuzz
 DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
+HELM_VERSION := v3.22.0
+KUBECONFORM_VERSION := v0.8.0
+HELM = $(shell command -v helm || echo "$$(go env GOPATH)/bin/helm")
 # Lets the tests end the daemon at named points. Never part of a release.
 FAILPOINTS := --features postrider/failpoints
 
@@ -24,11 +27,12 @@ demo: build-tools ## See postrider work: an embedded broker, a receiver, three w
 # The binary is built with the features that the tests are built with, so that nothing is compiled twice. The chaos
 # tests come after the others: some of them measure, and need the machine for themselves. With ARGS they are left out.
 .PHONY: test
-test: build-tools kafka-tools python-tools browser-tools ## Run every test, those against a real Kafka and the quick chaos tests included
+test: build-tools kafka-tools python-tools browser-tools deploy-tools ## Run every test, those against a real Kafka and the quick chaos tests included
 	$(CARGO) build --locked --workspace $(FAILPOINTS) --lib --bins --tests
 	failed=0; \
 	POSTRIDER_BIN="$(TARGET)/debug/postrider" $(CARGO) test --locked --workspace $(FAILPOINTS) --no-fail-fast $(ARGS) \
 		|| failed=1; \
+	[ -n "$(ARGS)" ] || $(MAKE) --no-print-directory run-check-deploy || failed=1; \
 	[ -n "$(ARGS)" ] || $(MAKE) --no-print-directory run-chaos CHAOS=quick || failed=1; \
 	exit $$failed
 
@@ -93,6 +97,34 @@ kafka: kafka-tools ## Start a real Kafka on 127.0.0.1:19092 to play with
 	@$(KAFKA) start
 	@echo "stop it with: $(KAFKA) stop    more: $(KAFKA) help"
 
+# Image, compose, systemd, Debian, Helm, Prometheus, Grafana and analytics, each read by its own tool; the dashboards'
+# queries are asked of a real Prometheus that scrapes `postrider demo`. ARGS names checks, as in `make check-deploy ARGS=helm`.
+.PHONY: check-deploy
+check-deploy: build-tools deploy-tools ## Check what is in deploy/ with the tools that will read it
+	$(CARGO) build --locked --workspace $(FAILPOINTS) --lib --bins --tests
+	@$(MAKE) --no-print-directory run-check-deploy
+
+.PHONY: run-check-deploy
+run-check-deploy:
+	POSTRIDER_BIN="$(TARGET)/debug/postrider" tests/deploy/check.sh "$(TARGET)/deploy-tools" $(ARGS)
+
+# Building them takes minutes, so that `make check-deploy` only says when they are missing.
+.PHONY: helm-tools
+helm-tools: ## Install helm and kubeconform, which check the chart
+	go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
+	go install github.com/yannh/kubeconform/cmd/kubeconform@$(KUBECONFORM_VERSION)
+
+# The first line and the version of Kubernetes are those of tests/deploy/check.py.
+.PHONY: kubernetes
+kubernetes: ## Write deploy/kubernetes/postrider.yaml from the chart
+	@{ echo '# What `helm template` makes of the chart'"'"'s defaults: make kubernetes. Change the chart, not this file.'; \
+		"$(HELM)" template postrider deploy/helm/postrider --namespace postrider --kube-version 1.33.0; \
+	} > deploy/kubernetes/postrider.yaml
+
+.PHONY: dashboards
+dashboards: ## Write deploy/grafana/dashboards from their script
+	@deploy/grafana/dashboards.py
+
 .PHONY: schemas
 schemas: build-tools ## Check the JSON Schemas against their examples, the samples and the code
 	$(CARGO) test --locked --package postrider-tests --test it schemas::
@@ -119,6 +151,10 @@ python-tools:
 .PHONY: browser-tools
 browser-tools:
 	@.ci/setup browser
+
+.PHONY: deploy-tools
+deploy-tools:
+	@.ci/setup deploy
 
 .PHONY: deny-tool
 deny-tool:

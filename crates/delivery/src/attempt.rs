@@ -11,7 +11,7 @@ use postrider_types::delivery::{Progress, Waiting};
 use postrider_types::outcome::{Ending, Issuer, Met, OutcomeError, Timing};
 use postrider_types::{
     Clock, DeadLetter, DeadLetterReason, Delivery, DeliveryId, Notice, OutcomeResult, ParkCause, Parked, Resolution,
-    Share, Timestamp, Webhook,
+    Share, Timestamp, Trigger, Webhook,
 };
 use rand::{Rng, RngExt};
 use tokio_util::sync::CancellationToken;
@@ -229,6 +229,8 @@ impl Attempts {
             .attempted(event, &owed.webhook.id, &timed.reply, timed.spent);
         self.metrics.ended(event, result(verdict));
         match verdict {
+            // A replay is as late as the person who asked for it.
+            Verdict::Delivered if owed.progress.trigger == Trigger::Replay => {}
             Verdict::Delivered => self.metrics.delivered(event, end.since(owed.event.time())),
             Verdict::Retry { .. } => self.metrics.parked(ParkCause::Retry),
             Verdict::GiveUp { .. } => {}
