@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use postrider_tests::contract::{self, sample};
+use postrider_tests::contract::sample;
 use postrider_tests::endpoints::Endpoints;
 use postrider_tests::patience::{PATIENCE, until};
 use postrider_tests::{Behaviour, Daemon, Hostile, Load, Scene, Sent};
@@ -134,10 +134,11 @@ async fn hundreds_of_hostile_endpoints_cost_the_good_ones_nothing_and_leave_noth
     let before = held(&daemon).await?;
     let worst = yard.hostility(seconds, &daemon).await?;
     let over = clock.now();
-    load.stop().await?;
+    let for_good = usize::try_from(load.stop().await?)? * GOOD;
+    let for_bad = usize::try_from(seconds)? * HOSTILE;
+    let outcomes = yard.scene.outcomes(for_good + for_bad).await?;
     let after = idle(&daemon, before).await?;
 
-    let outcomes = contract::outcomes(&yard.scene.topic("results").read().await?)?;
     let slowest = outcomes
         .iter()
         .filter_map(|outcome| outcome.time_spent_ms)
@@ -156,7 +157,7 @@ async fn hundreds_of_hostile_endpoints_cost_the_good_ones_nothing_and_leave_noth
         mebibytes(memory),
         mebibytes(worst)
     ));
-    assert_eq!(u64::try_from(bad)?, seconds * u64::try_from(HOSTILE)?);
+    assert_eq!(bad, for_bad);
     assert!(worst <= memory + ROOM, "{memory} to {worst}");
     assert!(slowest <= (DEADLINE + GRACE).as_secs_f64() * 1e3, "{slowest} ms");
     assert!(
