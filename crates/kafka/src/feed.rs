@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{ClientConfig, TopicPartitionList};
 
+use crate::partitions::{self, is_forbidden, is_gone};
 use crate::tail::Quiet;
 
 const CALL: Duration = Duration::from_secs(5);
@@ -130,7 +131,7 @@ impl Feed {
         match self.consumer.poll(wait) {
             Some(Ok(message)) => Fed::Record(record(&message)),
             Some(Err(KafkaError::PartitionEOF(partition))) => Fed::End(Partition(partition)),
-            Some(Err(error)) if is_loss(&error) => Fed::Lost(error),
+            Some(Err(error)) if is_gone(&error) || is_forbidden(&error) => Fed::Lost(error),
             Some(Err(error)) => Fed::Trouble(error),
             None => Fed::Nothing,
         }
@@ -151,22 +152,8 @@ impl Feed {
     }
 }
 
-fn is_loss(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{TopicAuthorizationFailed, UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
-    let code = error.rdkafka_error_code();
-    code.is_some_and(|code| {
-        matches!(
-            code,
-            UnknownTopicOrPartition | UnknownTopic | UnknownPartition | TopicAuthorizationFailed
-        )
-    })
-}
-
 fn partitions(consumer: &BaseConsumer<Quiet>, topic: &str) -> KafkaResult<Vec<Partition>> {
-    let metadata = consumer.fetch_metadata(Some(topic), CALL)?;
-    let known = metadata.topics().iter().flat_map(|topic| topic.partitions());
-    let mut partitions: Vec<Partition> = known.map(|partition| Partition(partition.id())).collect();
-    partitions.sort_unstable();
+    let partitions = partitions::of(consumer, topic, CALL)?;
     if partitions.is_empty() {
         return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
     }

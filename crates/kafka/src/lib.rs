@@ -9,7 +9,7 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `feed`, `lookup`, `record`, `reader`, `search`, `seat`, `journal`, `topics`, `rights`, `access`.
+//! `tail`, `feed`, `lookup`, `record`, `partitions`, `reader`, `search`, `seat`, `journal`, `topics`, `rights`, `access`.
 
 pub mod access;
 pub mod aside;
@@ -24,6 +24,7 @@ pub mod lookup;
 pub mod metrics;
 pub mod offsets;
 pub mod parked;
+mod partitions;
 pub mod pending;
 pub mod publisher;
 pub mod reader;

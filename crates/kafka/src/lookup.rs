@@ -2,32 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
+use postrider_types::Offset;
 use postrider_types::position::Source;
-use postrider_types::{Header, Offset, Timestamp};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use tokio::time::Instant;
 
+use crate::partitions::is_gone;
+use crate::record::{Fetched, detach};
 use crate::tail::Quiet;
 
 const POLL: Duration = Duration::from_millis(50);
-
-/// The record that was looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Its timestamp; the epoch where it has none.
-    pub timestamp: Timestamp,
-    /// Its key.
-    pub key: Option<Bytes>,
-    /// Its headers.
-    pub headers: Vec<Header>,
-    /// Its value.
-    pub value: Option<Bytes>,
-}
 
 /// Why a record is not to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +57,7 @@ impl Lookup {
     ///
     /// # Errors
     /// [`Missing`] says why there is none.
-    pub fn read(&self, source: &Source, within: Duration) -> Result<Found, Missing> {
+    pub fn read(&self, source: &Source, within: Duration) -> Result<Fetched, Missing> {
         let until = Instant::now() + within;
         let mut held = self.client.try_lock_until(until.into_std()).ok_or(Missing::Late)?;
         if held.is_none() {
@@ -92,12 +80,12 @@ fn is_kept(client: &BaseConsumer<Quiet>, source: &Source, until: Instant) -> Res
         Ok((first, _)) if source.offset < Offset(first) => Err(Missing::Removed),
         Ok((_, end)) if source.offset >= Offset(end) => Err(Missing::NoTopic),
         Ok(_) => Ok(()),
-        Err(error) if is_unknown(&error) => Err(Missing::NoTopic),
+        Err(error) if is_gone(&error) => Err(Missing::NoTopic),
         Err(_) => Err(Missing::Late),
     }
 }
 
-fn seek(client: &BaseConsumer<Quiet>, source: &Source, until: Instant) -> Result<Found, Missing> {
+fn seek(client: &BaseConsumer<Quiet>, source: &Source, until: Instant) -> Result<Fetched, Missing> {
     let mut one = TopicPartitionList::new();
     let offset = rdkafka::Offset::Offset(source.offset.0);
     let assigned = one
@@ -106,11 +94,11 @@ fn seek(client: &BaseConsumer<Quiet>, source: &Source, until: Instant) -> Result
     assigned.map_err(|_| Missing::Late)?;
     while Instant::now() < until {
         match client.poll(POLL) {
-            Some(Ok(message)) if is_at(&message, source) => return Ok(found(&message)),
+            Some(Ok(message)) if is_at(&message, source) => return Ok(detach(&message, &source.topic.as_str().into())),
             // An earlier look's record, still on its way.
             Some(Ok(message)) if is_elsewhere(&message, source) => {}
             Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Err(Missing::Removed),
-            Some(Err(error)) if is_unknown(&error) => return Err(Missing::NoTopic),
+            Some(Err(error)) if is_gone(&error) => return Err(Missing::NoTopic),
             Some(Err(_)) | None => {}
         }
     }
@@ -123,25 +111,4 @@ fn is_at(message: &BorrowedMessage<'_>, source: &Source) -> bool {
 
 fn is_elsewhere(message: &BorrowedMessage<'_>, source: &Source) -> bool {
     message.topic() != source.topic || message.partition() != source.partition.0 || message.offset() < source.offset.0
-}
-
-fn is_unknown(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
-    let code = error.rdkafka_error_code();
-    code.is_some_and(|code| matches!(code, UnknownTopicOrPartition | UnknownTopic | UnknownPartition))
-}
-
-fn found(message: &BorrowedMessage<'_>) -> Found {
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    Found {
-        timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
-        key: message.key().map(Bytes::copy_from_slice),
-        headers: headers
-            .map(|header| Header {
-                name: header.key.into(),
-                value: header.value.map(Bytes::copy_from_slice),
-            })
-            .collect(),
-        value: message.payload().map(Bytes::copy_from_slice),
-    }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use postrider_types::{Offset, Partition, Timestamp};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::partitions;
 use crate::record::{Fetched, detach};
 use crate::tail::Quiet;
 
@@ -144,14 +145,7 @@ impl Reader {
     /// # Errors
     /// When no broker answers in time.
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>, ReadError> {
-        let metadata = self.consumer.fetch_metadata(Some(topic), CALL)?;
-        let known = metadata.topics().iter().filter(|topic| topic.error().is_none());
-        let mut all: Vec<Partition> = known
-            .flat_map(|topic| topic.partitions())
-            .map(|partition| Partition(partition.id()))
-            .collect();
-        all.sort_unstable();
-        Ok(all)
+        Ok(partitions::of(&self.consumer, topic, CALL)?)
     }
 
     /// The first offset that a partition still has, and the one after the last that is committed; `None` when there
@@ -162,7 +156,7 @@ impl Reader {
     pub fn range(&self, topic: &str, partition: Partition) -> Result<Option<(i64, i64)>, ReadError> {
         match self.consumer.fetch_watermarks(topic, partition.0, CALL) {
             Ok(range) => Ok(Some(range)),
-            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) if partitions::is_gone(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -278,18 +272,6 @@ impl Reader {
         }
         Err(ReadError::Stalled)
     }
-}
-
-fn is_gone(error: &KafkaError) -> bool {
-    let code = error.rdkafka_error_code();
-    matches!(
-        code,
-        Some(
-            RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-        )
-    )
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_types::{Offset, Partition, Timestamp};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::connection::Connection;
+use crate::partitions::{self, is_forbidden};
 use crate::record::{Fetched, detach};
 use crate::tail::Quiet;
 
@@ -92,41 +93,95 @@ pub struct Searched {
     pub missing: Vec<String>,
 }
 
-/// Looks through topics, one after another. Blocks; ends early when `stop` fires.
-///
-/// # Errors
-/// When the client cannot be made, or what a topic holds cannot be learnt in time.
-pub fn search(
-    connection: &Connection,
-    topics: &[String],
-    bounds: &Bounds,
-    stop: &CancellationToken,
-    mut wanted: impl FnMut(&Glimpse<'_>) -> bool,
-) -> KafkaResult<Searched> {
-    let mut search = Search {
-        consumer: connection.table().create_with_context(Quiet)?,
-        deadline: Instant::now() + bounds.patience,
-        room: bounds.bytes,
-        bounds,
-        stop,
-        searched: Searched {
-            is_complete: true,
-            ..Searched::default()
-        },
-    };
-    for topic in topics {
-        search.through(topic, &mut wanted)?;
+/// Looks through topics, one after another, with one client.
+pub struct Searcher {
+    consumer: BaseConsumer<Quiet>,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Searcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Searcher").finish_non_exhaustive()
     }
-    Ok(search.searched)
+}
+
+impl Searcher {
+    /// Makes the client; what it does ends early when `stop` fires.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the configuration.
+    pub fn new(connection: &Connection, stop: CancellationToken) -> KafkaResult<Self> {
+        Ok(Self {
+            consumer: connection.table().create_with_context(Quiet)?,
+            stop,
+        })
+    }
+
+    /// Looks through topics. Blocks.
+    ///
+    /// # Errors
+    /// When what a topic holds cannot be learnt in time.
+    pub fn search(
+        &self,
+        topics: &[String],
+        bounds: &Bounds,
+        mut wanted: impl FnMut(&Glimpse<'_>) -> bool,
+    ) -> KafkaResult<Searched> {
+        let mut search = Search {
+            searcher: self,
+            deadline: Instant::now() + bounds.patience,
+            room: bounds.bytes,
+            bounds,
+            searched: Searched {
+                is_complete: true,
+                ..Searched::default()
+            },
+        };
+        for topic in topics {
+            search.through(topic, &mut wanted)?;
+        }
+        Ok(search.searched)
+    }
+
+    /// The names of all topics. Blocks.
+    ///
+    /// # Errors
+    /// When the cluster does not answer in time.
+    pub fn topics(&self) -> KafkaResult<Vec<String>> {
+        let metadata = self.consumer.fetch_metadata(None, CALL)?;
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
+    /// What the connection's group has committed of a topic: each partition's offset and its metadata. Blocks.
+    ///
+    /// # Errors
+    /// When the group's offsets cannot be learnt in time.
+    pub fn committed(&self, topic: &str) -> KafkaResult<Vec<Committed>> {
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions::of(&self.consumer, topic, CALL)? {
+            asked.add_partition(topic, partition.0);
+        }
+        let offsets = self.consumer.committed_offsets(asked, CALL)?;
+        let committed = offsets.elements().into_iter().filter_map(|element| {
+            let KafkaOffset::Offset(offset) = element.offset() else {
+                return None;
+            };
+            Some(Committed {
+                partition: Partition(element.partition()),
+                offset: Offset(offset),
+                metadata: element.metadata().to_owned(),
+            })
+        });
+        Ok(committed.collect())
+    }
 }
 
 struct Search<'a> {
-    consumer: BaseConsumer<Quiet>,
+    searcher: &'a Searcher,
     deadline: Instant,
     /// Bytes that may still be kept.
     room: usize,
     bounds: &'a Bounds,
-    stop: &'a CancellationToken,
     searched: Searched,
 }
 
@@ -135,10 +190,9 @@ impl Search<'_> {
         let name: Arc<str> = topic.into();
         let places = self.places(topic)?;
         if places.count() == 0 {
-            self.searched.missing.push(topic.to_owned());
-            self.searched.is_complete = false;
+            self.miss(topic);
         }
-        self.consumer.assign(&places)?;
+        self.searcher.consumer.assign(&places)?;
         let mut ended = HashSet::new();
         while ended.len() < places.count() {
             if self.is_over() {
@@ -146,7 +200,7 @@ impl Search<'_> {
                 break;
             }
             // The client lends its buffers, and what is kept is copied out of them.
-            let kept = match self.consumer.poll(POLL) {
+            let kept = match self.searcher.consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     self.searched.looked_at += 1;
                     wanted(&Glimpse(&message)).then(|| detach(&message, &name))
@@ -156,8 +210,7 @@ impl Search<'_> {
                     None
                 }
                 Some(Err(error)) if is_forbidden(&error) => {
-                    self.searched.missing.push(topic.to_owned());
-                    self.searched.is_complete = false;
+                    self.miss(topic);
                     break;
                 }
                 Some(Err(error)) => {
@@ -173,21 +226,26 @@ impl Search<'_> {
 
     /// Where reading each partition of a topic begins.
     fn places(&self, topic: &str) -> KafkaResult<TopicPartitionList> {
-        let metadata = self.consumer.fetch_metadata(Some(topic), CALL)?;
+        let consumer = &self.searcher.consumer;
         let moment = KafkaOffset::Offset(self.bounds.from.as_millis().max(0));
         let mut moments = TopicPartitionList::new();
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-            moments.add_partition_offset(topic, partition.id(), moment)?;
+        for partition in partitions::of(consumer, topic, CALL)? {
+            moments.add_partition_offset(topic, partition.0, moment)?;
         }
         if moments.count() == 0 {
             return Ok(moments);
         }
-        self.consumer.offsets_for_times(moments, CALL)
+        consumer.offsets_for_times(moments, CALL)
     }
 
     fn is_over(&self) -> bool {
         let is_full = self.searched.found.len() >= self.bounds.records || self.room == 0;
-        is_full || self.stop.is_cancelled() || Instant::now() >= self.deadline
+        is_full || self.searcher.stop.is_cancelled() || Instant::now() >= self.deadline
+    }
+
+    fn miss(&mut self, topic: &str) {
+        self.searched.missing.push(topic.to_owned());
+        self.searched.is_complete = false;
     }
 
     fn keep(&mut self, found: Fetched) {
@@ -195,47 +253,6 @@ impl Search<'_> {
         self.room = self.room.saturating_sub(size.max(1));
         self.searched.found.push(found);
     }
-}
-
-fn is_forbidden(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
-}
-
-/// The names of all topics.
-///
-/// # Errors
-/// When the client cannot be made, or the cluster does not answer in time.
-pub fn names(connection: &Connection) -> KafkaResult<Vec<String>> {
-    let consumer: BaseConsumer<Quiet> = connection.table().create_with_context(Quiet)?;
-    let metadata = consumer.fetch_metadata(None, CALL)?;
-    Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
-}
-
-/// What a group has committed of a topic: each partition's offset and its metadata.
-///
-/// # Errors
-/// When the client cannot be made, or the group's offsets cannot be learnt in time.
-pub fn committed(connection: &Connection, group: &str, topic: &str) -> KafkaResult<Vec<Committed>> {
-    let mut config = connection.table();
-    config.set("group.id", group);
-    let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet)?;
-    let metadata = consumer.fetch_metadata(Some(topic), CALL)?;
-    let mut partitions = TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-        partitions.add_partition(topic, partition.id());
-    }
-    let offsets = consumer.committed_offsets(partitions, CALL)?;
-    let committed = offsets.elements().into_iter().filter_map(|element| {
-        let KafkaOffset::Offset(offset) = element.offset() else {
-            return None;
-        };
-        Some(Committed {
-            partition: Partition(element.partition()),
-            offset: Offset(offset),
-            metadata: element.metadata().to_owned(),
-        })
-    });
-    Ok(committed.collect())
 }
 
 /// What a group has committed of a partition.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::connection::log_line;
+use crate::partitions;
 
 const CALL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
@@ -65,10 +66,9 @@ impl Tail {
     /// When the client cannot be made, or the topic's partitions cannot be learnt in time.
     pub fn open(config: &ClientConfig, topic: &str) -> KafkaResult<Self> {
         let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet)?;
-        let metadata = consumer.fetch_metadata(Some(topic), CALL)?;
         let mut all = TopicPartitionList::new();
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-            all.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+        for partition in partitions::of(&consumer, topic, CALL)? {
+            all.add_partition_offset(topic, partition.0, Offset::Beginning)?;
         }
         consumer.assign(&all)?;
         Ok(Self {

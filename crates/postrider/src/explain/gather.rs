@@ -9,7 +9,7 @@ use postrider_consumer::ledger;
 use postrider_kafka::Connection;
 use postrider_kafka::parked::STATE_HEADER;
 use postrider_kafka::record::Fetched;
-use postrider_kafka::search::{Bounds, Committed, Glimpse, committed, names, search};
+use postrider_kafka::search::{Bounds, Committed, Glimpse, Searched, Searcher};
 use postrider_kafka::topics::Layout;
 use postrider_types::delivery::Waiting;
 use postrider_types::event::last_header;
@@ -31,7 +31,6 @@ const BYTES: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     connection: Connection,
-    group: String,
     sources: Vec<(String, EventType)>,
     largest: usize,
     results: String,
@@ -60,6 +59,16 @@ pub(super) struct Gathered {
     pub(super) is_complete: bool,
     /// Topics that could not be read.
     pub(super) unread: Vec<String>,
+}
+
+impl Gathered {
+    /// Notes how far a search came, and hands on what it found.
+    fn take(&mut self, searched: Searched) -> Vec<Fetched> {
+        self.looked_at += searched.looked_at;
+        self.is_complete &= searched.is_complete;
+        self.unread.extend(searched.missing);
+        searched.found
+    }
 }
 
 /// A parked delivery, and where it stands.
@@ -101,7 +110,6 @@ impl Places {
         let sources = config.consumer.sources.iter();
         Self {
             connection,
-            group: config.consumer.group_id.clone(),
             sources: sources.map(|source| (source.topic.clone(), source.event)).collect(),
             largest: config.consumer.max_event_bytes.as_usize(),
             results: config.results.topic.clone(),
@@ -122,18 +130,16 @@ impl Places {
             records: RECORDS,
             bytes: BYTES,
         };
-        self.sources(subject, &bounds, stop, &mut gathered)?;
+        let searcher = Searcher::new(&self.connection, stop.clone())?;
+        self.sources(subject, &bounds, &searcher, &mut gathered)?;
         let mut look = |topics: &[String], wanted: &dyn Fn(&Glimpse<'_>) -> bool| {
-            let searched = search(&self.connection, topics, &bounds, stop, |glimpse| wanted(glimpse))?;
-            gathered.looked_at += searched.looked_at;
-            gathered.is_complete &= searched.is_complete;
-            gathered.unread.extend(searched.missing);
-            KafkaResult::Ok(searched.found)
+            let searched = searcher.search(topics, &bounds, |glimpse| wanted(glimpse))?;
+            KafkaResult::Ok(gathered.take(searched))
         };
         let results = look(std::slice::from_ref(&self.results), &|record| {
             subject.is_in(record.value())
         })?;
-        let retries = look(&self.retries()?, &|record| may_be_parked(subject, record))?;
+        let retries = look(&self.retries(&searcher)?, &|record| may_be_parked(subject, record))?;
         let dead = look(std::slice::from_ref(&self.dead_letters), &|record| {
             may_be_dead(subject, record)
         })?;
@@ -146,8 +152,8 @@ impl Places {
     }
 
     /// The retry topics, those that the schedule no longer has included.
-    fn retries(&self) -> KafkaResult<Vec<String>> {
-        let existing = names(&self.connection)?;
+    fn retries(&self, searcher: &Searcher) -> KafkaResult<Vec<String>> {
+        let existing = searcher.topics()?;
         let retired = self.layout.retired(existing.iter());
         let all = self.layout.retry_topics().into_iter().chain(retired);
         Ok(all.map(|(name, _)| name).collect())
@@ -157,7 +163,7 @@ impl Places {
         &self,
         subject: &Subject,
         bounds: &Bounds,
-        stop: &CancellationToken,
+        searcher: &Searcher,
         gathered: &mut Gathered,
     ) -> KafkaResult<()> {
         let place = subject.place().map(|place| &place.origin);
@@ -173,14 +179,12 @@ impl Places {
                 Some(place) => (place.partition, place.offset) == (record.partition(), record.offset()),
                 None => subject.is_in(record.value()) || subject.is_in(record.key()),
             };
-            let searched = search(&self.connection, std::slice::from_ref(topic), &bounds, stop, wanted)?;
-            gathered.looked_at += searched.looked_at;
-            gathered.unread.extend(searched.missing);
-            gathered.is_complete &= searched.is_complete || (place.is_some() && !searched.found.is_empty());
-            for found in searched.found {
+            let mut searched = searcher.search(std::slice::from_ref(topic), &bounds, wanted)?;
+            searched.is_complete |= place.is_some() && !searched.found.is_empty();
+            for found in gathered.take(searched) {
                 self.read(found, *default, subject, gathered);
             }
-            for part in committed(&self.connection, &self.group, topic)? {
+            for part in searcher.committed(topic)? {
                 gathered.progress.note(topic, part);
             }
         }

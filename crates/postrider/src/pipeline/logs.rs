@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use postrider_admin::{Bodies, Body};
 use postrider_kafka::Connection;
-use postrider_kafka::lookup::{Found, Lookup, Missing};
+use postrider_kafka::lookup::{Lookup, Missing};
+use postrider_kafka::record::Fetched;
 use postrider_logs::{Reader, Settings};
 use postrider_types::{Outcome, Timestamp};
 use tokio::runtime::Handle;
@@ -117,9 +118,9 @@ impl Bodies for Sources {
 }
 
 /// The body, if the record is still the one the event came from: a topic that was made anew has others at its offsets.
-fn of_the_event(found: Result<Found, Missing>, event_time: Timestamp) -> Result<bytes::Bytes, Missing> {
+fn of_the_event(found: Result<Fetched, Missing>, event_time: Timestamp) -> Result<bytes::Bytes, Missing> {
     let found = found?;
-    if found.timestamp != event_time {
+    if found.origin.timestamp != event_time {
         return Err(Missing::NoTopic);
     }
     found.value.ok_or(Missing::Removed)
