@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::output::say;
+use super::text::table;
 use super::{End, Misused};
 use crate::api::{Answer, Api, Call, SetupError};
 use crate::visible::visible_json;
@@ -87,6 +88,29 @@ impl Session {
             }
         }
         bail!("the list has no end after {MAX_PAGES} pages");
+    }
+
+    /// Prints a list: as JSON, or as a table; `none` stands for an empty one.
+    pub(crate) fn show<const N: usize>(
+        &self,
+        items: Vec<Box<RawValue>>,
+        none: &str,
+        head: [&str; N],
+        row: impl Fn(&RawValue) -> [String; N],
+    ) -> anyhow::Result<()> {
+        if self.json {
+            let page = Page {
+                items,
+                next_cursor: None,
+            };
+            say_json(&serde_json::to_string(&page)?)?;
+        } else if items.is_empty() {
+            say(none)?;
+        } else {
+            let rows: Vec<[String; N]> = items.iter().map(|item| row(item)).collect();
+            say(&table(head, &rows))?;
+        }
+        Ok(())
     }
 
     fn page(&self, answer: &Answer) -> anyhow::Result<Page> {

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::moment::Moment;
 use super::output::say;
-use super::remote::{Page, Remote, Session, say_json};
-use super::text::{plain, table};
+use super::remote::{Remote, Session, say_json};
+use super::text::plain;
 use super::{End, Misused};
 use crate::api::Call;
 
@@ -137,21 +137,8 @@ impl Replay {
 
 async fn list(session: &Session) -> anyhow::Result<End> {
     let items = session.list(&Call::get(&["replays"])).await?;
-    if session.json {
-        let page = Page {
-            items,
-            next_cursor: None,
-        };
-        say_json(&serde_json::to_string(&page)?)?;
-    } else if items.is_empty() {
-        say("no replays")?;
-    } else {
-        let rows: Vec<[String; 6]> = items.iter().map(|item| row(item)).collect();
-        say(&table(
-            ["ID", "STATE", "MATCHED", "ON THEIR WAY", "LOST", "ASKED FOR"],
-            &rows,
-        ))?;
-    }
+    let head = ["ID", "STATE", "MATCHED", "ON THEIR WAY", "LOST", "ASKED FOR"];
+    session.show(items, "no replays", head, row)?;
     Ok(End::Done)
 }
 

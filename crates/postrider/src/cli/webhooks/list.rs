@@ -9,9 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::api::Call;
 use crate::cli::End;
-use crate::cli::output::say;
-use crate::cli::remote::{Page, Remote, Session, say_json};
-use crate::cli::text::{plain, table};
+use crate::cli::remote::{Remote, Session};
+use crate::cli::text::plain;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: postrider webhooks list --account acme --status disabled")]
@@ -58,18 +57,8 @@ impl List {
 
 async fn list(session: &Session, call: &Call) -> anyhow::Result<End> {
     let items = session.list(call).await?;
-    if session.json {
-        let page = Page {
-            items,
-            next_cursor: None,
-        };
-        say_json(&serde_json::to_string(&page)?)?;
-    } else if items.is_empty() {
-        say("no webhooks")?;
-    } else {
-        let rows: Vec<[String; 5]> = items.iter().map(|item| row(item)).collect();
-        say(&table(["ID", "ACCOUNT", "STATUS", "EVENTS", "URL"], &rows))?;
-    }
+    let head = ["ID", "ACCOUNT", "STATUS", "EVENTS", "URL"];
+    session.show(items, "no webhooks", head, row)?;
     Ok(End::Done)
 }
 
