@@ -69,7 +69,8 @@ pub struct Wanted {
     pub dry_run: bool,
 }
 
-const FIELDS: [&str; 8] = [
+/// The names of what can be asked for.
+pub const FIELDS: [&str; 8] = [
     "from",
     "to",
     "webhook",

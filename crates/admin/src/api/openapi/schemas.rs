@@ -2,6 +2,7 @@
 //! `schemas/webhook.v1.json`, which the configuration file shares.
 
 use postrider_logs::Stats;
+use postrider_replay::request::FIELDS;
 use postrider_routing::Explanation;
 use postrider_types::webhook::WebhookStatus;
 use postrider_types::{EventType, FirstConnection, Outcome, OutcomeResult, Transmission, Webhook};
@@ -171,17 +172,7 @@ fn replays() -> [(String, Value); 2] {
     let mut contract: Value = serde_json::from_str(REPLAY).expect("what the repository holds is JSON");
     let fields = contract["properties"].as_object_mut().expect("a replay has fields");
     fields.remove("progress");
-    let asked = [
-        "from",
-        "to",
-        "webhook",
-        "account",
-        "event",
-        "result",
-        "rate_per_second",
-        "dry_run",
-    ];
-    let new = asked.map(|name| {
+    let new = FIELDS.map(|name| {
         (
             name.to_owned(),
             if name == "from" {
