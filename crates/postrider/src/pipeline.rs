@@ -251,9 +251,7 @@ impl Core {
             return Ok(());
         };
         conditions.webhooks_loaded();
-        let told = tables.pending().of_instance(&self.config.instance_id);
-        let own = OwnCounts::new(told, self.config.delivery.disable_after / SUCCESSES_TOLD);
-        let committer = committer.counting_from(own);
+        let committer = committer.counting_from(self.own_counts(&tables));
         let egress = self.egress()?;
         let dispatcher = self.dispatcher(&egress, limits.retry, tables.pending().failing())?;
         let logs = logs::Logs::follow(&self)?;

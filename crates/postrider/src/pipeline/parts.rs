@@ -123,6 +123,12 @@ impl Core {
         Ok(Egress { policy, clients })
     }
 
+    /// What this instance has told of parked deliveries so far.
+    pub(super) fn own_counts(&self, tables: &tables::Tables) -> OwnCounts {
+        let told = tables.pending().of_instance(&self.config.instance_id);
+        OwnCounts::new(told, self.config.delivery.disable_after / SUCCESSES_TOLD)
+    }
+
     /// From now on the API answers.
     pub(super) fn open_api(
         &self,
@@ -138,38 +144,10 @@ impl Core {
             replays,
         } = served;
         let config = &self.config;
-        let largest = limits.largest();
-        let aside = Aside::new(
-            &self.connection.producer(None, largest),
-            self.encoder(limits),
-            self.reachability.clone(),
-        )?;
-        let (policy, clients) = (Arc::clone(&egress.policy), egress.clients.clone());
-        let tests = manage::Tests {
-            trials: Trials::new(
-                Arc::clone(&policy),
-                clients,
-                self.issuer(),
-                self.clock,
-                config.delivery.timeout,
-            ),
-            aside: Arc::new(aside),
-            reachability: self.reachability.clone(),
-        };
-        let mode = self.mode();
-        let shared = self.connection.webhooks_id(&config.consumer.group_id);
-        let journal = Journal::new(
-            self.connection
-                .producer((mode == Mode::Transactions).then_some(&*shared), largest),
-            mode,
-            config.routing.webhooks_topic.as_str(),
-            self.reachability.clone(),
-            reached,
-            Handle::current(),
-        );
+        let tests = self.tests(egress, limits)?;
         let store = manage::Store {
             directory: Arc::clone(directory),
-            journal,
+            journal: self.journal(limits, reached),
             keys: api.keys,
         };
         let reading = manage::Reading {
@@ -183,9 +161,46 @@ impl Core {
             )),
             replays,
         };
-        let made = manage::api(config, (self.clock, policy), store, tests, reading);
+        let judging = (self.clock, Arc::clone(&egress.policy));
+        let made = manage::api(config, judging, store, tests, reading);
         api.slot.set(made);
         Ok(())
+    }
+
+    /// What sends Tests and first connections.
+    fn tests(&self, egress: &Egress, limits: Limits) -> anyhow::Result<manage::Tests> {
+        let aside = Aside::new(
+            &self.connection.producer(None, limits.largest()),
+            self.encoder(limits),
+            self.reachability.clone(),
+        )?;
+        let trials = Trials::new(
+            Arc::clone(&egress.policy),
+            egress.clients.clone(),
+            self.issuer(),
+            self.clock,
+            self.config.delivery.timeout,
+        );
+        Ok(manage::Tests {
+            trials,
+            aside: Arc::new(aside),
+            reachability: self.reachability.clone(),
+        })
+    }
+
+    /// What writes changes of webhooks, `reached` being how far their topic was read.
+    fn journal(&self, limits: Limits, reached: watch::Receiver<i64>) -> Journal {
+        let (config, mode) = (&self.config, self.mode());
+        let shared = self.connection.webhooks_id(&config.consumer.group_id);
+        let id = (mode == Mode::Transactions).then_some(&*shared);
+        Journal::new(
+            self.connection.producer(id, limits.largest()),
+            mode,
+            config.routing.webhooks_topic.as_str(),
+            self.reachability.clone(),
+            reached,
+            Handle::current(),
+        )
     }
 
     pub(super) fn mode(&self) -> Mode {
