@@ -112,6 +112,13 @@ fn messages(requests: &[Request]) -> BTreeMap<&str, usize> {
     messages
 }
 
+/// The second requests have the bodies of the first ones of the same id.
+fn carry_the_same(first: &[Request], second: &[Request]) {
+    let bodies: BTreeMap<&str, _> = first.iter().map(|one| (one.header("webhook-id"), &one.body)).collect();
+    let is_same = |one: &Request| bodies.get(one.header("webhook-id")) == Some(&&one.body);
+    assert!(second.iter().all(is_same));
+}
+
 #[tokio::test]
 async fn what_failed_is_counted_and_then_made_again_once_each_under_its_old_id() -> Result<()> {
     const EVENTS: usize = 40;
@@ -158,17 +165,7 @@ async fn what_failed_is_counted_and_then_made_again_once_each_under_its_old_id()
     assert_eq!(messages.len(), EVENTS);
     assert!(messages.values().all(|times| *times == 2), "{messages:?}");
     let (first, second) = requests.split_at(EVENTS);
-    let body = |message: &str| {
-        first
-            .iter()
-            .find(|one| one.header("webhook-id") == message)
-            .map(|one| one.body.clone())
-    };
-    assert!(
-        second
-            .iter()
-            .all(|one| body(one.header("webhook-id")).as_ref() == Some(&one.body))
-    );
+    carry_the_same(first, second);
     nothing_waits(&daemon).await?;
     let none = ask(&daemon, json!({ "dry_run": true })).await?;
     assert_eq!(done(&daemon, &none).await?["matched"], 0, "they succeeded since");
@@ -322,17 +319,7 @@ async fn what_its_topic_keeps_no_more_comes_from_the_dead_letters() -> Result<()
     let requests = receiver.requests("/hook");
     let (first, second) = requests.split_at(EVENTS);
     assert_eq!(messages(first), messages(second));
-    let body = |message: &str| {
-        first
-            .iter()
-            .find(|one| one.header("webhook-id") == message)
-            .map(|one| one.body.clone())
-    };
-    assert!(
-        second
-            .iter()
-            .all(|one| body(one.header("webhook-id")).as_ref() == Some(&one.body))
-    );
+    carry_the_same(first, second);
 
     // What succeeded has no dead letter, and of it nothing is left.
     let lost = ask(&daemon, json!({ "result": "any" })).await?;

@@ -282,11 +282,12 @@ async fn self_signed() -> Result<String> {
     Ok(url)
 }
 
-#[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table of endpoints and what is told of each")]
-async fn a_test_tells_everything_transmitted_and_passes_only_with_json() -> Result<()> {
+/// An endpoint, and what a Test tells of it: whether it passes, in which words, and whether a hint helps on.
+type Endpoint = (String, bool, String, bool);
+
+/// Endpoints of every kind. The message is a status, a text, or nothing where any words will do.
+async fn endpoints(receiver: &Receiver) -> Result<Vec<Endpoint>> {
     const NO_JSON: &str = "HTTP response must be in JSON format. Please Retry";
-    let receiver = Receiver::start().await?;
     let pages = [
         ("/json", Answer::ok(), true, "", false),
         (
@@ -313,20 +314,26 @@ async fn a_test_tells_everything_transmitted_and_passes_only_with_json() -> Resu
         ),
         ("/500", Answer::status(500), false, "500", true),
     ];
-    let scene = scene().await?;
-    let daemon = scene.start().await?;
-    let mut urls: Vec<(String, bool, String, bool)> = Vec::new();
+    let mut all = Vec::new();
     for (path, answer, passed, message, hint) in pages {
         receiver.answer(path, [answer]);
         let message = match message.parse::<u16>() {
             Ok(code) => format!("HTTP response code is {code}, it must be 200. Please Retry!"),
             Err(_) => message.to_owned(),
         };
-        urls.push((receiver.url(path), passed, message, hint));
+        all.push((receiver.url(path), passed, message, hint));
     }
-    urls.push((silent().await?, false, String::new(), false));
-    urls.push((self_signed().await?, false, String::new(), true));
-    for (url, passed, message, hint) in urls {
+    all.push((silent().await?, false, String::new(), false));
+    all.push((self_signed().await?, false, String::new(), true));
+    Ok(all)
+}
+
+#[tokio::test]
+async fn a_test_tells_everything_transmitted_and_passes_only_with_json() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let scene = scene().await?;
+    let daemon = scene.start().await?;
+    for (url, passed, message, hint) in endpoints(&receiver).await? {
         let webhook = add(&daemon, &hook(&url)).await?;
         let path = format!("/webhooks/{}/test", id(&webhook));
         let told = expect(&daemon, "POST", &path, None, 200).await?;

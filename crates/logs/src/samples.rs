@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use postrider_kafka::feed::Record;
 use postrider_types::outcome::{RequestFacts, ResponseFacts, SCHEMA};
-use postrider_types::position::Source;
 use postrider_types::{
     AccountId, DeliveryId, EventId, EventType, Offset, Origin, Outcome, OutcomeResult, Partition, Timestamp, Trigger,
     WebhookId,
@@ -87,11 +86,7 @@ impl Seed {
             time_spent_ms: date.map(|_| f64::from(self.spent)),
             next_attempt_at: None,
             event_time: Timestamp::from_millis(START),
-            source: Some(Source {
-                topic: "tracking".to_owned(),
-                partition: Partition(0),
-                offset: Offset(i64::from(self.order)),
-            }),
+            source: Some(origin.source()),
             request: RequestFacts { body_bytes: 2 },
             response: Some(ResponseFacts {
                 content_type: None,

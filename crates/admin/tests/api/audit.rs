@@ -94,22 +94,8 @@ async fn every_change_has_its_line_and_no_line_has_a_secret() {
         ("webhook.purge", 6),
     ];
     for (line, (action, version)) in audit.iter().zip(of_the_webhook) {
-        assert_eq!(
-            (
-                &line["action"],
-                &line["webhook.id"],
-                &line["account"],
-                &line["token"],
-                &line["version"]
-            ),
-            (
-                &json!(action),
-                &json!(id),
-                &json!("shop"),
-                &json!("ops"),
-                &json!(version)
-            )
-        );
+        let told = ["action", "webhook.id", "account", "token", "version"].map(|name| &line[name]);
+        assert_eq!(json!(told), json!([action, id, "shop", "ops", version]));
     }
     assert_eq!((audit.len(), &audit[7]["action"]), (8, &json!("secrets.rotate")));
     let text = lines.text();

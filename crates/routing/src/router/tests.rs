@@ -205,6 +205,28 @@ async fn a_retry_goes_on_with_its_progress_and_todays_webhook() {
     );
 }
 
+/// A webhook that is parked for, and why it is not sent to.
+const NO_LONGER_WANTED: [(&str, ErrorKind, &str); 6] = [
+    ("wh_gone", ErrorKind::WebhookGone, "The webhook is no more"),
+    ("wh_cancelled", ErrorKind::WebhookGone, "The webhook was cancelled"),
+    ("wh_disabled", ErrorKind::WebhookDisabled, "The webhook is disabled"),
+    (
+        "wh_filter",
+        ErrorKind::WebhookDisabled,
+        "The webhook's filter does not match the event",
+    ),
+    (
+        "wh_moved",
+        ErrorKind::WebhookDisabled,
+        "The webhook belongs to another account",
+    ),
+    (
+        "wh_type",
+        ErrorKind::WebhookDisabled,
+        "The webhook does not want tracking_update events",
+    ),
+];
+
 #[tokio::test]
 async fn a_retry_is_skipped_when_its_webhook_no_longer_wants_the_event() {
     let mut moved = webhook("wh_moved");
@@ -221,27 +243,7 @@ async fn a_retry_is_skipped_when_its_webhook_no_longer_wants_the_event() {
         ],
         true,
     );
-    let cases = [
-        ("wh_gone", ErrorKind::WebhookGone, "The webhook is no more"),
-        ("wh_cancelled", ErrorKind::WebhookGone, "The webhook was cancelled"),
-        ("wh_disabled", ErrorKind::WebhookDisabled, "The webhook is disabled"),
-        (
-            "wh_filter",
-            ErrorKind::WebhookDisabled,
-            "The webhook's filter does not match the event",
-        ),
-        (
-            "wh_moved",
-            ErrorKind::WebhookDisabled,
-            "The webhook belongs to another account",
-        ),
-        (
-            "wh_type",
-            ErrorKind::WebhookDisabled,
-            "The webhook does not want tracking_update events",
-        ),
-    ];
-    for (webhook, kind, message) in cases {
+    for (webhook, kind, message) in NO_LONGER_WANTED {
         stage.send(event(r#"{"code":6}"#), retry(webhook)).await;
         let outcome = stage.outcomes().await.remove(0);
         let endpoint = if webhook == "wh_gone" {
