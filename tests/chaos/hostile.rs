@@ -6,24 +6,26 @@ use anyhow::{Context, Result};
 use postrider_tests::contract::sample;
 use postrider_tests::endpoints::Endpoints;
 use postrider_tests::patience::{PATIENCE, until};
-use postrider_tests::{Behaviour, Daemon, Hostile, Load, Scene, Sent};
+use postrider_tests::{Behaviour, Daemon, Hostile, Scene, Sent, Upstream};
 use postrider_types::{Clock, Outcome, Timestamp};
 use serde_json::{Value, json};
-use tokio::time::{interval, sleep};
+use tokio::time::interval;
 
 use crate::trial::say;
 use crate::turn;
 
 const GOOD: usize = 50;
 const HOSTILE: usize = 500;
-/// Events for hostile ones come a few at a time, and all of them have theirs within a second.
-const TICK: Duration = Duration::from_millis(100);
-const AT_A_TICK: usize = 50;
-/// Events a second for the good ones, each for all of them.
-const RATE: u64 = 4;
+/// Events come a few at a time: each good one has four a second, each hostile one has one.
+const TICK: Duration = Duration::from_millis(10);
+const TICKS_A_SECOND: usize = 100;
+const GOOD_AT_A_TICK: usize = 2;
+const HOSTILE_AT_A_TICK: usize = 5;
 /// What an attempt may take, and how much longer one may.
 const DEADLINE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_millis(500);
+/// Seconds until connections are open.
+const WARM: usize = 3;
 /// What all of the hostile ones may add to the resident memory.
 const ROOM: u64 = 100 << 20;
 /// A p99 below this is good whatever it was alone: on a busy machine the rest is noise.
@@ -33,6 +35,8 @@ const LOOSE: f64 = 6.0;
 
 struct Yard {
     scene: Scene,
+    /// One for all: a producer's first records wait until it knows the topic.
+    upstream: Upstream,
     _endpoints: Endpoints,
     _hostile: Vec<Hostile>,
 }
@@ -47,12 +51,13 @@ impl Yard {
     async fn new() -> Result<Self> {
         let endpoints = Endpoints::open().await?;
         endpoints.always("/good", 200, Duration::from_millis(5));
-        let good = (0..GOOD).map(|number| hook(&format!("good-{number}"), "default", endpoints.url("/good")));
+        let good = (0..GOOD).map(|number| account("good", number));
+        let good = good.map(|name| hook(&name, &name, endpoints.url("/good")));
         let mut hooks: Vec<Value> = good.collect();
         let mut hostile = Vec::new();
         for (number, behaviour) in Behaviour::all().into_iter().cycle().take(HOSTILE).enumerate() {
             let server = Hostile::start(behaviour).await?;
-            let account = account(number);
+            let account = account("bad", number);
             hooks.push(hook(&format!("{account}-{}", behaviour.name), &account, server.url()));
             hostile.push(server);
         }
@@ -63,21 +68,25 @@ impl Yard {
         scene.config["delivery"]["circuit"]["failures"] = json!(1_000_000);
         scene.webhooks(hooks);
         Ok(Self {
+            upstream: scene.topic("tracking").upstream()?,
             scene,
             _endpoints: endpoints,
             _hostile: hostile,
         })
     }
 
-    /// Each second an event for each hostile one, in turn. Tells the most memory that was resident meanwhile.
-    async fn hostility(&self, seconds: u64, daemon: &Daemon) -> Result<u64> {
-        let (upstream, mut worst) = (self.scene.topic("tracking").upstream()?, 0);
+    /// Events for the good ones, and with `hostile` for those too, each in turn, for so many seconds. Tells the most
+    /// memory that was resident meanwhile.
+    async fn events(&self, seconds: usize, hostile: bool, daemon: &Daemon) -> Result<u64> {
+        let mut worst = 0;
         let mut ticks = interval(TICK);
-        for _ in 0..seconds {
-            for first in (0..HOSTILE).step_by(AT_A_TICK) {
-                ticks.tick().await;
-                let event = |number| Sent::value(sample("tracking_update")).header("account-id", account(number));
-                upstream.produce((first..first + AT_A_TICK).map(event)).await?;
+        for tick in 0..seconds * TICKS_A_SECOND {
+            ticks.tick().await;
+            self.upstream.send(turn_of("good", tick, GOOD_AT_A_TICK, GOOD))?;
+            if hostile {
+                self.upstream.send(turn_of("bad", tick, HOSTILE_AT_A_TICK, HOSTILE))?;
+            }
+            if tick % TICKS_A_SECOND == 0 {
                 worst = worst.max(daemon.memory()?);
             }
         }
@@ -85,9 +94,15 @@ impl Yard {
     }
 }
 
-/// Merchants have a few webhooks each, so each hostile one is somebody else's.
-fn account(number: usize) -> String {
-    format!("bad-{number}")
+/// Those of a kind whose turn it is.
+fn turn_of(kind: &'static str, tick: usize, count: usize, all: usize) -> impl Iterator<Item = Sent> {
+    let event = |number| Sent::value(sample("tracking_update")).header("account-id", account(kind, number));
+    (tick * count..(tick + 1) * count).map(move |at| event(at % all))
+}
+
+/// Merchants have a few webhooks each, so each one is somebody else's.
+fn account(kind: &str, number: usize) -> String {
+    format!("{kind}-{number}")
 }
 
 fn p99(outcomes: &[Outcome], from: Timestamp, to: Timestamp) -> Option<Duration> {
@@ -126,16 +141,14 @@ async fn hundreds_of_hostile_endpoints_cost_the_good_ones_nothing_and_leave_noth
     let daemon = yard.scene.start().await?;
     let clock = Clock::system();
     // Connections are made, and everything that a delivery needs is open.
-    let load = Load::begin(&yard.scene.topic("tracking"), 3, RATE, u64::MAX)?;
-    sleep(Duration::from_secs(3)).await;
+    yard.events(WARM, false, &daemon).await?;
     let began = clock.now();
-    sleep(Duration::from_secs(seconds)).await;
-    let (alone, memory) = (clock.now(), daemon.memory()?);
-    let before = held(&daemon).await?;
-    let worst = yard.hostility(seconds, &daemon).await?;
+    let memory = yard.events(seconds, false, &daemon).await?;
+    let (alone, before) = (clock.now(), held(&daemon).await?);
+    let worst = yard.events(seconds, true, &daemon).await?;
     let over = clock.now();
-    let for_good = usize::try_from(load.stop().await?)? * GOOD;
-    let for_bad = usize::try_from(seconds)? * HOSTILE;
+    let for_good = (WARM + 2 * seconds) * TICKS_A_SECOND * GOOD_AT_A_TICK;
+    let for_bad = seconds * TICKS_A_SECOND * HOSTILE_AT_A_TICK;
     let outcomes = yard.scene.outcomes(for_good + for_bad).await?;
     let after = idle(&daemon, before).await?;
 
@@ -145,7 +158,7 @@ async fn hundreds_of_hostile_endpoints_cost_the_good_ones_nothing_and_leave_noth
         .fold(0.0, f64::max);
     let bad = outcomes
         .iter()
-        .filter(|outcome| outcome.account_id.as_str() != "default")
+        .filter(|outcome| outcome.account_id.as_str().starts_with("bad-"))
         .count();
     let quiet = p99(&outcomes, began, alone).context("good ones alone")?;
     let beside = p99(&outcomes, alone, over).context("good ones beside them")?;

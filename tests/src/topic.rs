@@ -399,14 +399,24 @@ impl Upstream {
         tokio::task::spawn_blocking(move || upstream.append(&records)).await?
     }
 
+    /// Hands records to the client, which sends them by itself.
+    ///
+    /// # Errors
+    /// When the client does not take them.
+    pub fn send(&self, records: impl IntoIterator<Item = Sent>) -> anyhow::Result<()> {
+        records.into_iter().try_for_each(|record| self.hand_over(&record))
+    }
+
     fn append(&self, records: &[Sent]) -> anyhow::Result<()> {
-        for record in records {
-            let sent = self.producer.send(record.record(&self.topic));
-            sent.map_err(|(error, _)| error)
-                .with_context(|| format!("producing to {}", self.topic))?;
-        }
+        records.iter().try_for_each(|record| self.hand_over(record))?;
         self.producer.flush(PATIENCE)?;
         Ok(())
+    }
+
+    fn hand_over(&self, record: &Sent) -> anyhow::Result<()> {
+        let sent = self.producer.send(record.record(&self.topic));
+        sent.map_err(|(error, _)| error)
+            .with_context(|| format!("producing to {}", self.topic))
     }
 }
 
