@@ -16,7 +16,7 @@ FAILPOINTS := --features postrider/failpoints
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Ends by itself; `make demo ARGS=` goes on until Ctrl-C.
 .PHONY: demo
@@ -59,6 +59,7 @@ check-format:
 .PHONY: check-lint
 check-lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --package postrider-benches --features broker --benches -- -D warnings
 	$(CARGO) clippy --locked --manifest-path $(FUZZ)/Cargo.toml --target-dir "$(TARGET)" -- -D warnings
 
 .PHONY: check-docs
@@ -81,16 +82,34 @@ FUZZ_SECONDS ?= 60
 fuzz: build-tools fuzz-tool ## Feed the parsers of foreign text with made-up input, FUZZ_SECONDS=60 each
 	@CARGO="$(CARGO)" $(FUZZ)/fuzz.sh $(FUZZ_SECONDS) $(ARGS)
 
+# The release binary and a real broker: half an hour, and some GB of disk. ARGS names parts, as in
+# `make bench ARGS=drain-256`; BENCH_EVENTS, BENCH_SECONDS, BENCH_RATE say how much. benches/README.md has the rest.
+BENCH = BENCH_OUT="$(TARGET)/bench" BENCH_PROFILE="$${BENCH_PROFILE:-release, LTO $${CARGO_PROFILE_RELEASE_LTO:-as in Cargo.toml}}" \
+	POSTRIDER_BIN="$(TARGET)/release/postrider" $(CARGO) bench --locked --package postrider-benches --features broker
 .PHONY: bench
-bench: build-tools ## Run the benchmarks
-	$(CARGO) bench --locked --package postrider-benches $(ARGS)
+bench: build-tools kafka-tools ## Measure throughput, cost and latency on a real broker, beside a bare client
+	$(CARGO) build --locked --release --package postrider
+	$(BENCH) --bench end_to_end -- $(ARGS)
+
+.PHONY: bench-pure
+bench-pure: build-tools ## Time the steps of an event one by one, without a broker
+	$(CARGO) bench --locked --package postrider-benches --bench routing --bench steps -- $(ARGS)
+
+# BENCH_ACCEPT=1 accepts new numbers.
+.PHONY: bench-instructions
+bench-instructions: build-tools valgrind-tools ## Count the instructions of those steps; fails when one became dearer
+	BENCH_ACCEPT=$(BENCH_ACCEPT) $(CARGO) bench --locked --package postrider-benches --bench instructions
+
+.PHONY: bench-peers
+bench-peers: build-tools kafka-tools ## The same drain by Bento, Redpanda Connect and Vector, where they are installed
+	$(CARGO) build --locked --release --package postrider
+	$(BENCH) --bench end_to_end -- drain-256 peers
 
 # A million outcomes on a real broker: minutes, and 5 GB of disk.
 .PHONY: bench-logs
 bench-logs: build-tools kafka-tools ## Measure the index of the logs: rows a second, answers, kills, building it again
 	$(CARGO) build --locked --release --package postrider
-	POSTRIDER_BIN="$(TARGET)/release/postrider" $(CARGO) bench --locked --package postrider-benches \
-		--features broker --bench logs
+	$(BENCH) --bench logs
 
 .PHONY: kafka
 kafka: kafka-tools ## Start a real Kafka on 127.0.0.1:19092 to play with
@@ -155,6 +174,10 @@ browser-tools:
 .PHONY: deploy-tools
 deploy-tools:
 	@.ci/setup deploy
+
+.PHONY: valgrind-tools
+valgrind-tools:
+	@.ci/setup valgrind
 
 .PHONY: deny-tool
 deny-tool:

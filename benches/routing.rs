@@ -5,24 +5,15 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use postrider_benches::operations::filter;
+use postrider_benches::sample::BODY;
 use postrider_routing::{Filter, Table};
 use postrider_types::{
     AccountId, Event, EventId, EventType, Facts, Offset, Origin, Partition, Timestamp, Webhook, WebhookId,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const PER_ACCOUNT: usize = 10;
-const BODY: &str = r#"{"tracking":"WZ116539070","date":1622671204,"message":"Shipment delivered","city":"Florence","est_delivery_date":"0","first_status_date":"1622152801","late":"0","code":6,"OrderID":"24957298","TransactionID":"48572_1","TrackingCarrier":"FedEx","MarketplaceID":"0","MarketplacePlatform":"Manual shipment","ExternalLink":"","FromAddressCompany":"John Doe srl.","ToAddressCompany":"","FromAddressCountry":"IT","ToAddressCountry":"IT"}"#;
-
-fn filter() -> Value {
-    json!({
-        "TrackingCarrier": ["FedEx", "UPS"],
-        "code": {"gte": 5, "lt": 9},
-        "ToAddressCountry": {"not": ["FR"]},
-        "OrderID": {"prefix": "24"},
-        "any": [{"late": "1"}, {"city": {"exists": true}}],
-    })
-}
 
 fn account(i: usize) -> AccountId {
     AccountId::new(&format!("account-{i}")).expect("fits the alphabet")

@@ -49,6 +49,8 @@ const EDGES: [(&str, &[&str]); 12] = [
     (
         "postrider-benches",
         &[
+            "postrider-consumer",
+            "postrider-delivery",
             "postrider-kafka",
             "postrider-logs",
             "postrider-routing",

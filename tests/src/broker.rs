@@ -121,6 +121,18 @@ impl Broker {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
+    /// The processes of its nodes that run.
+    ///
+    /// # Errors
+    /// When the script does not tell.
+    pub async fn pids(&self) -> anyhow::Result<Vec<u32>> {
+        let status = self.ask(&["status"]).await?;
+        let told = status
+            .lines()
+            .filter_map(|line| line.split_once(": pid ")?.1.split_once(','));
+        told.map(|(pid, _)| Ok(pid.parse()?)).collect()
+    }
+
     /// Does something to one node: `kill9`, `restart`, `pause`, `cont`. Nodes count from 1.
     ///
     /// # Errors

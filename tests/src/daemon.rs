@@ -132,6 +132,12 @@ impl Daemon {
         Ok(String::from_utf8_lossy(&words).replace('\0', " "))
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where the admin port is.
     #[must_use]
     pub const fn admin(&self) -> SocketAddr {
