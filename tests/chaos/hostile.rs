@@ -29,7 +29,7 @@ const WARM: usize = 3;
 /// What all of the hostile ones may add to the resident memory.
 const ROOM: u64 = 100 << 20;
 /// A p99 below this is good whatever it was alone: on a busy machine the rest is noise.
-const FLOOR: Duration = Duration::from_millis(100);
+const FLOOR: Duration = Duration::from_millis(50);
 /// Descriptors and tasks that may come and go by themselves.
 const LOOSE: f64 = 6.0;
 
