@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use crate::connection::Reachability;
-use crate::encode::Encoder;
+use crate::encode::{Encoder, Outgoing};
 use crate::publisher::{PublishError, Publisher};
 
 /// Publishes single outcomes.
@@ -39,7 +39,7 @@ impl Aside {
             outcome: Some(outcome),
             ..Resolution::default()
         };
-        let records = self.encoder.resolution(&resolution);
+        let records: Vec<Outgoing> = self.encoder.resolution(&resolution).collect();
         self.publisher.lock().send_all(records.iter(), 0)
     }
 }

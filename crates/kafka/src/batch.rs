@@ -40,11 +40,8 @@ pub struct Batch {
 impl Batch {
     /// Adds a record, whole.
     pub fn push(&mut self, settled: Settled, encoder: &Encoder) {
-        let records: Vec<Outgoing> = settled
-            .resolutions
-            .iter()
-            .flat_map(|one| encoder.resolution(one))
-            .collect();
+        let mut records = Vec::with_capacity(settled.resolutions.len());
+        records.extend(settled.resolutions.iter().flat_map(|one| encoder.resolution(one)));
         self.records += records.len();
         self.bytes += records.iter().map(Outgoing::size).sum::<usize>();
         self.entries.push(Entry { settled, records });

@@ -1,6 +1,7 @@
 //! From what a record's deliveries came to, to the records that are published.
 
 use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,14 +16,14 @@ use crate::pending::{self, Counts};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// Its topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Whether it goes where all such records of its transaction go, instead of where its key says:
     /// each partition touched costs the transaction a marker.
     pub sticky: bool,
     /// Its key.
     pub key: Option<Bytes>,
-    /// Its headers.
-    pub headers: Vec<Header>,
+    /// Its headers; those of most records are the same.
+    pub headers: Arc<[Header]>,
     /// Its value; `None` is Kafka's null.
     pub value: Option<Bytes>,
 }
@@ -77,9 +78,19 @@ impl Limits {
 #[derive(Debug, Clone)]
 pub struct Encoder {
     instance: String,
-    results: ResultsConfig,
-    webhooks: String,
+    topics: Topics,
     limits: Limits,
+}
+
+/// The names of the topics it makes records for.
+#[derive(Debug, Clone)]
+struct Topics {
+    results: Arc<str>,
+    dead_letters: Arc<str>,
+    notices: Arc<str>,
+    pending: Arc<str>,
+    webhooks: Arc<str>,
+    retry_prefix: String,
 }
 
 impl Encoder {
@@ -87,20 +98,26 @@ impl Encoder {
     pub fn new(
         instance: impl Into<String>,
         results: ResultsConfig,
-        webhooks: impl Into<String>,
+        webhooks: impl Into<Arc<str>>,
         limits: Limits,
     ) -> Self {
+        let topics = Topics {
+            results: results.topic.into(),
+            dead_letters: results.dead_letters.into(),
+            notices: results.notices.into(),
+            pending: results.pending.into(),
+            webhooks: webhooks.into(),
+            retry_prefix: results.retry_prefix,
+        };
         Self {
             instance: instance.into(),
-            results,
-            webhooks: webhooks.into(),
+            topics,
             limits,
         }
     }
 
     /// The records of one delivery's resolution.
-    #[must_use]
-    pub fn resolution(&self, resolution: &Resolution) -> Vec<Outgoing> {
+    pub fn resolution(&self, resolution: &Resolution) -> impl Iterator<Item = Outgoing> {
         let outcome = resolution.outcome.as_ref().map(|outcome| self.outcome(outcome));
         let parked = resolution.parked.as_ref().map(|parked| self.parked(parked));
         let dead_letter = resolution.dead_letter.as_ref().map(|letter| self.dead_letter(letter));
@@ -110,17 +127,16 @@ impl Encoder {
             .into_iter()
             .flatten()
             .chain(notices)
-            .collect()
     }
 
     /// The record of this instance's counts of a webhook.
     #[must_use]
     pub fn pending(&self, webhook: &WebhookId, counts: &Counts) -> Outgoing {
-        json(&self.results.pending, &pending::key(&self.instance, webhook), counts)
+        json(&self.topics.pending, &pending::key(&self.instance, webhook), counts)
     }
 
     fn notice(&self, notice: &Notice) -> Outgoing {
-        json(&self.results.notices, notice.account_id.as_str(), notice)
+        json(&self.topics.notices, notice.account_id.as_str(), notice)
     }
 
     fn status(&self, change: &StatusChange) -> Outgoing {
@@ -128,12 +144,12 @@ impl Encoder {
             record: STATUS_RECORD.into(),
             change: change.clone(),
         };
-        json(&self.webhooks, &change.key(), &record)
+        json(&self.topics.webhooks, &change.key(), &record)
     }
 
     /// A topic with small records may still take an outcome without what the endpoint answered.
     fn outcome(&self, outcome: &Outcome) -> Outgoing {
-        let whole = json(&self.results.topic, outcome.delivery_id.as_str(), outcome);
+        let whole = json(&self.topics.results, outcome.delivery_id.as_str(), outcome);
         if whole.size() <= self.limits.results || outcome.response.is_none() {
             return whole;
         }
@@ -142,25 +158,27 @@ impl Encoder {
             response.body.clear();
             response.truncated = true;
         }
-        json(&self.results.topic, outcome.delivery_id.as_str(), &outcome)
+        json(&self.topics.results, outcome.delivery_id.as_str(), &outcome)
     }
 
-    fn parked(&self, parked: &Parked) -> Outgoing {
+    /// The record of a parked delivery.
+    #[must_use]
+    pub fn parked(&self, parked: &Parked) -> Outgoing {
         Outgoing {
-            topic: retry_topic(&self.results.retry_prefix, parked.tier),
+            topic: retry_topic(&self.topics.retry_prefix, parked.tier).into(),
             sticky: true,
             key: parked.event.key.clone(),
-            headers: parked::headers(parked),
+            headers: parked::headers(parked).into(),
             value: Some(parked.event.body.clone()),
         }
     }
 
     fn dead_letter(&self, letter: &DeadLetter) -> Outgoing {
         let mut outgoing = Outgoing {
-            topic: self.results.dead_letters.clone(),
+            topic: Arc::clone(&self.topics.dead_letters),
             sticky: false,
             key: letter.key.clone(),
-            headers: dead_letter_headers(letter),
+            headers: dead_letter_headers(letter).into(),
             value: letter.value.clone(),
         };
         self.truncate(&mut outgoing);
@@ -175,11 +193,11 @@ impl Encoder {
         };
         let digest = sha256_hex(value);
         value.truncate(value.len().saturating_sub(over));
-        outgoing.headers.push(text("pr-dl-sha256", &digest));
+        let digest = text("pr-dl-sha256", &digest);
+        outgoing.headers = outgoing.headers.iter().cloned().chain([digest]).collect();
         if outgoing.size() > self.limits.dead_letters {
-            outgoing
-                .headers
-                .retain(|header| header.name.starts_with(DEAD_LETTER_PREFIX));
+            let ours = |header: &&Header| header.name.starts_with(DEAD_LETTER_PREFIX);
+            outgoing.headers = outgoing.headers.iter().filter(ours).cloned().collect();
         }
     }
 }
@@ -218,17 +236,23 @@ pub struct StatusRecord {
 
 /// The record of a document under its key.
 #[must_use]
-pub fn document(topic: &str, key: &str, document: &impl Serialize) -> Outgoing {
+pub fn document(topic: &Arc<str>, key: &str, document: &impl Serialize) -> Outgoing {
     json(topic, key, document)
 }
 
-fn json(topic: &str, key: &str, document: &impl Serialize) -> Outgoing {
-    let value = serde_json::to_vec(document).expect("our documents have no maps with odd keys");
+/// What most documents need at least, so that writing one does not grow its buffer again and again.
+const DOCUMENT: usize = 1024;
+
+static JSON: LazyLock<Arc<[Header]>> = LazyLock::new(|| [text("content-type", "application/json")].into());
+
+fn json(topic: &Arc<str>, key: &str, document: &impl Serialize) -> Outgoing {
+    let mut value = Vec::with_capacity(DOCUMENT);
+    serde_json::to_writer(&mut value, document).expect("our documents have no maps with odd keys");
     Outgoing {
-        topic: topic.to_owned(),
+        topic: Arc::clone(topic),
         sticky: false,
         key: Some(Bytes::copy_from_slice(key.as_bytes())),
-        headers: vec![text("content-type", "application/json")],
+        headers: Arc::clone(&JSON),
         value: Some(value.into()),
     }
 }

@@ -27,6 +27,9 @@ const INIT: Duration = Duration::from_secs(10);
 /// this does not come back.
 const LONGEST_CALL: Duration = Duration::from_secs(45);
 
+/// How long acknowledgements are waited for before they are looked for again.
+const NAP: Duration = Duration::from_micros(500);
+
 /// How a failed publication has to be met.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -251,7 +254,7 @@ impl Publisher {
 
     fn record<'a>(&self, outgoing: &'a Outgoing, sequence: u32) -> BaseRecord<'a, [u8], [u8]> {
         let mut headers = OwnedHeaders::new_with_capacity(outgoing.headers.len());
-        for header in &outgoing.headers {
+        for header in &*outgoing.headers {
             headers = headers.insert(KafkaHeader {
                 key: &header.name,
                 value: header.value.as_deref(),
@@ -260,18 +263,21 @@ impl Publisher {
         let mut record = BaseRecord::to(&outgoing.topic).headers(headers);
         record.key = outgoing.key.as_deref();
         record.payload = outgoing.value.as_deref();
-        let partitions = self.partitions.get(&outgoing.topic).filter(|_| outgoing.sticky);
+        let partitions = self.partitions.get(&*outgoing.topic).filter(|_| outgoing.sticky);
         record.partition = partitions
             .and_then(|count| sequence.checked_rem(u32::try_from(*count).ok()?))
             .and_then(|at| at.try_into().ok());
         record
     }
 
-    /// Waits for the acknowledgements in short polls: librdkafka's own flush waits in steps of 100 ms,
-    /// and the commit calls it, so nothing may be left for it to wait for.
+    /// Waits for the acknowledgements in short naps: librdkafka's own flush waits in steps of 100 ms,
+    /// and the commit calls it, so nothing may be left for it to wait for. A poll with a time of its own
+    /// spins through its last millisecond.
     fn drain(&self) {
+        self.producer.poll(Duration::ZERO);
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(1));
+            std::thread::park_timeout(NAP);
+            self.producer.poll(Duration::ZERO);
         }
     }
 

@@ -10,7 +10,7 @@ use postrider_kafka::encode::{self, Encoder, Outgoing};
 use postrider_kafka::pending::{OwnCounts, PendingTable};
 use postrider_kafka::publisher::{PublishError, Publisher};
 use postrider_kafka::tail::Tail;
-use postrider_types::{Parked, Resolution};
+use postrider_types::{Parked};
 use tokio_util::sync::CancellationToken;
 
 use crate::document::Replay;
@@ -30,7 +30,7 @@ pub(crate) struct Book {
     encoder: Encoder,
     own: OwnCounts,
     mode: Mode,
-    topic: String,
+    topic: Arc<str>,
     sequence: u32,
     metrics: Metrics,
     table: Arc<Table>,
@@ -55,7 +55,7 @@ impl Book {
             encoder,
             own: OwnCounts::new(counted(parts, stop)?, std::time::Duration::MAX),
             mode: parts.mode,
-            topic: parts.results.replays.clone(),
+            topic: parts.results.replays.as_str().into(),
             sequence: 0,
             metrics: parts.metrics.clone(),
             table: Arc::clone(table),
@@ -90,10 +90,10 @@ impl Book {
             0
         };
         let tombstone = |replay: Arc<Replay>| Outgoing {
-            topic: self.topic.clone(),
+            topic: Arc::clone(&self.topic),
             sticky: false,
             key: Some(replay.id.clone().into()),
-            headers: Vec::new(),
+            headers: Arc::default(),
             value: None,
         };
         ended.into_iter().take(surplus).map(tombstone).collect()
@@ -105,7 +105,7 @@ impl Ledger for Book {
         self.sequence = self.sequence.wrapping_add(1);
         let touched = self.own.parking(parked.iter().map(|parked| &parked.waiting.webhook_id));
         let count = parked.len() as u64;
-        let mut records: Vec<Outgoing> = parked.into_iter().flat_map(|parked| self.parked(parked)).collect();
+        let mut records: Vec<Outgoing> = parked.iter().map(|parked| self.encoder.parked(parked)).collect();
         records.extend(
             touched
                 .iter()
@@ -127,13 +127,6 @@ impl Book {
         let told = self.lost.insert(replay.id.clone(), replay.lost_source);
         let before = told.or_else(|| self.table.get(&replay.id).map(|known| known.lost_source));
         replay.lost_source.saturating_sub(before.unwrap_or(0))
-    }
-
-    fn parked(&self, parked: Parked) -> Vec<Outgoing> {
-        self.encoder.resolution(&Resolution {
-            parked: Some(parked),
-            ..Resolution::default()
-        })
     }
 }
 

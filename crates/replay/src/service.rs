@@ -111,7 +111,7 @@ impl Service {
         let publisher = Publisher::new(&config, HashMap::new(), parts.reachability.clone(), None);
         Ok(Arc::new(TopicStore {
             publisher: Arc::new(Mutex::new(publisher.map_err(|error| error.to_string())?)),
-            topic: parts.results.replays.clone(),
+            topic: parts.results.replays.as_str().into(),
         }))
     }
 
@@ -238,7 +238,7 @@ struct Holding {
 /// The replays topic, written to.
 struct TopicStore {
     publisher: Arc<Mutex<Publisher>>,
-    topic: String,
+    topic: Arc<str>,
 }
 
 impl fmt::Debug for TopicStore {

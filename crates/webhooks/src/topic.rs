@@ -1,5 +1,7 @@
 //! The journal that all instances share: the webhooks topic.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use postrider_kafka::encode::Outgoing;
 use postrider_kafka::journal::{Journal as Writer, WriteError};
@@ -13,14 +15,14 @@ use crate::refusal::Refusal;
 #[derive(Debug)]
 pub struct TopicJournal {
     writer: Writer,
-    webhooks: String,
-    notices: String,
+    webhooks: Arc<str>,
+    notices: Arc<str>,
 }
 
 impl TopicJournal {
     /// Over a writer of the topic `webhooks`.
     #[must_use]
-    pub fn new(writer: Writer, webhooks: impl Into<String>, notices: impl Into<String>) -> Self {
+    pub fn new(writer: Writer, webhooks: impl Into<Arc<str>>, notices: impl Into<Arc<str>>) -> Self {
         Self {
             writer,
             webhooks: webhooks.into(),
@@ -38,10 +40,10 @@ impl TopicJournal {
             }
         };
         Outgoing {
-            topic: topic.clone(),
+            topic: Arc::clone(topic),
             sticky: false,
             key: Some(Bytes::from(key)),
-            headers: Vec::new(),
+            headers: Arc::default(),
             value: value.map(Bytes::from),
         }
     }
