@@ -1,13 +1,15 @@
 //! The series of the sending half. Labels can only hold words of closed enums, and every combination
 //! that can occur is there from the start: an alert on a missing series means something.
 
+mod oldest;
 mod series;
 
 use std::time::Duration;
 
-use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause, WebhookId};
+use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause, Undelivered, WebhookId};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
+use self::oldest::Oldest;
 use self::series::WebhookSeries;
 use crate::address::Blocked;
 use crate::egress;
@@ -95,6 +97,14 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
         }
         registry.register(Box::new(self.retry_skew.clone()))
+    }
+
+    /// Registers what tells of each webhook how old its oldest delivery is that has not ended.
+    ///
+    /// # Errors
+    /// When it is registered already.
+    pub fn register_oldest(&self, registry: &Registry, undelivered: Undelivered) -> prometheus::Result<()> {
+        registry.register(Box::new(Oldest::new(undelivered, self.by_webhook.names())?))
     }
 
     fn create_series(&self) {

@@ -49,7 +49,7 @@ use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
 use postrider_routing::{Router, SharedTable};
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Fault, Successes, Timestamp, WebhookId};
+use postrider_types::{Clock, Fault, Successes, Timestamp, Undelivered, WebhookId};
 use postrider_webhooks::Directory;
 use prometheus::Registry;
 use rand::SeedableRng;
@@ -160,6 +160,7 @@ struct Core {
     trouble: Trouble,
     flush: Flush,
     successes: Successes,
+    undelivered: Undelivered,
     stop: CancellationToken,
     /// Fires when nothing more will be committed.
     committed: CancellationToken,
@@ -184,9 +185,10 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn register(registry: &Registry, config: &Config) -> prometheus::Result<Self> {
+    fn register(registry: &Registry, config: &Config, undelivered: &Undelivered) -> prometheus::Result<Self> {
         telemetry::register(registry)?;
         let delivery = postrider_delivery::Metrics::register(registry, config.telemetry.max_webhook_series)?;
+        delivery.register_oldest(registry, undelivered.clone())?;
         let has_logs = config.admin.logs.path.is_some();
         Ok(Self {
             logs: has_logs
@@ -209,18 +211,21 @@ impl Core {
         admin: SocketAddr,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        let undelivered = Undelivered::new(clock);
         Ok(Self {
             admin,
-            metrics: Metrics::register(&registry, &config)?,
+            metrics: Metrics::register(&registry, &config, &undelivered)?,
             connection: Connection::new(config.kafka.clone(), &config.instance_id).in_group(&config.consumer.group_id),
             config,
             registry,
             health,
-            clock: Clock::system(),
+            clock,
             reachability: Reachability::default(),
             trouble: Trouble::default(),
             flush: Flush::default(),
             successes: Successes::default(),
+            undelivered,
             stop,
             committed: CancellationToken::new(),
             give_up: CancellationToken::new(),
