@@ -52,18 +52,22 @@ impl Metrics {
     pub fn register(registry: &Registry, max_webhook_series: usize) -> prometheus::Result<Self> {
         let metrics = Self {
             deliveries: counters(
-                "deliveries_total",
+                "postrider_deliveries_total",
                 "Deliveries that ended, by result",
                 &["event", "result"],
             )?,
             attempts: counters(
-                "attempts_total",
+                "postrider_attempts_total",
                 "Requests made, by what they met",
                 &["event", "outcome"],
             )?,
-            attempt_duration: histograms("attempt_duration_seconds", "Wall time of a request", &ATTEMPT_BUCKETS)?,
+            attempt_duration: histograms(
+                "postrider_attempt_duration_seconds",
+                "Wall time of a request",
+                &ATTEMPT_BUCKETS,
+            )?,
             event_to_delivery: histograms(
-                "event_to_delivery_seconds",
+                "postrider_event_to_delivery_seconds",
                 "From the source record's timestamp to the 2xx",
                 &EVENT_BUCKETS,
             )?,
@@ -73,7 +77,7 @@ impl Metrics {
             )?,
             in_flight: IntGauge::new("postrider_in_flight", "Requests under way")?,
             parked: counters(
-                "parked_total",
+                "postrider_parked_total",
                 "Deliveries put into a retry topic, by cause",
                 &["cause"],
             )?,
@@ -222,11 +226,11 @@ fn is_of_a_request(kind: &ErrorKind) -> bool {
 }
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    IntCounterVec::new(Opts::new(format!("postrider_{name}"), help), labels)
+    IntCounterVec::new(Opts::new(name, help), labels)
 }
 
 fn histograms(name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
-    let opts = HistogramOpts::new(format!("postrider_{name}"), help).buckets(buckets.to_vec());
+    let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     HistogramVec::new(opts, &["event"])
 }
 

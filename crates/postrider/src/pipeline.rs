@@ -18,6 +18,7 @@ mod cluster;
 mod ending;
 mod logs;
 mod manage;
+mod metrics;
 mod parts;
 mod probes;
 mod reload;
@@ -60,6 +61,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::metrics::Metrics;
 use crate::config::{Config, under};
 use crate::panics;
 use crate::secrets::KeySource;
@@ -172,35 +174,6 @@ struct Core {
 struct Egress {
     policy: Arc<Policy>,
     clients: Clients,
-}
-
-struct Metrics {
-    consumer: postrider_consumer::Metrics,
-    routing: postrider_routing::Metrics,
-    delivery: postrider_delivery::Metrics,
-    kafka: postrider_kafka::Metrics,
-    /// `None` where there is no index of the logs.
-    logs: Option<postrider_logs::Metrics>,
-    replay: postrider_replay::Metrics,
-}
-
-impl Metrics {
-    fn register(registry: &Registry, config: &Config, undelivered: &Undelivered) -> prometheus::Result<Self> {
-        telemetry::register(registry)?;
-        let delivery = postrider_delivery::Metrics::register(registry, config.telemetry.max_webhook_series)?;
-        delivery.register_oldest(registry, undelivered.clone())?;
-        let has_logs = config.admin.logs.path.is_some();
-        Ok(Self {
-            logs: has_logs
-                .then(|| postrider_logs::Metrics::register(registry))
-                .transpose()?,
-            consumer: postrider_consumer::Metrics::register(registry)?,
-            routing: postrider_routing::Metrics::register(registry, delivery.deliveries())?,
-            kafka: postrider_kafka::Metrics::register(registry)?,
-            replay: postrider_replay::Metrics::register(registry)?,
-            delivery,
-        })
-    }
 }
 
 impl Core {

@@ -44,7 +44,7 @@ impl Names {
 impl WebhookSeries {
     pub(super) fn register(registry: &Registry, most: usize) -> prometheus::Result<Self> {
         let attempts = counters(
-            "webhook_attempts_total",
+            "postrider_webhook_attempts_total",
             "Requests made, by webhook and what they met",
             &["webhook", "outcome"],
         )?;
