@@ -170,6 +170,10 @@ def endpoints():
               {"{{outcome}}": rate("postrider_webhook_attempts_total", "outcome", chosen)}),
         graph("Parked by webhook", "Deliveries that wait in retry topics; exact, and the same from each instance.", "short",
               {"{{webhook}}": f"topk(20, max by (webhook) (postrider_webhook_pending{{{OURS}{chosen}}}))"}),
+        graph("Oldest undelivered", "Age of the oldest event that waits, is under way or is parked for a webhook; replays "
+              "are left out.", "s",
+              {"{{webhook}}": "topk(20, max by (webhook) "
+                              f"(postrider_webhook_oldest_undelivered_seconds{{{OURS}{chosen}}}))"}),
         graph("Time of a request", "Wall time, by event.", "s",
               {"p50 {{event}}": quantile(0.5, "postrider_attempt_duration_seconds", ["event"]),
                "p99 {{event}}": quantile(0.99, "postrider_attempt_duration_seconds", ["event"])}),

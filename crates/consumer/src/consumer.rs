@@ -11,7 +11,7 @@ use std::time::Duration;
 use fail::fail_point;
 use postrider_types::delivery::Waiting;
 use postrider_types::settlement::HeldTotals;
-use postrider_types::{Clock, Event, Losses, Record};
+use postrider_types::{Clock, Event, Losses, Owing, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::time::Instant;
@@ -51,6 +51,8 @@ struct Sleeper {
     event: Arc<Event>,
     carrier: Box<Waiting>,
     record: Record,
+    /// Counts it as owed while it waits here.
+    _owing: Option<Owing>,
 }
 
 /// The reading side of one instance.

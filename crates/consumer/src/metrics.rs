@@ -24,11 +24,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers the series.
+    /// Registers the series; those of the `sources`' topics begin at zero, so that a rate sees the first event.
     ///
     /// # Errors
     /// When a series of the same name is registered already.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn register<'a>(registry: &Registry, sources: impl Iterator<Item = &'a str>) -> prometheus::Result<Self> {
         let metrics = Self {
             consumed: IntCounterVec::new(
                 Opts::new("postrider_events_consumed_total", "Events read from source topics"),
@@ -61,7 +61,15 @@ impl Metrics {
             kafka_up: IntGauge::new("postrider_kafka_up", "1 while a broker can be reached")?,
         };
         metrics.register_all(registry)?;
+        sources.for_each(|topic| metrics.begin_at_zero(topic));
         Ok(metrics)
+    }
+
+    fn begin_at_zero(&self, topic: &str) {
+        self.lost.with_label_values(&[topic]);
+        for event in EventType::ALL {
+            self.consumed.with_label_values(&[topic, event.as_str()]);
+        }
     }
 
     fn register_all(&self, registry: &Registry) -> prometheus::Result<()> {

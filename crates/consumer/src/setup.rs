@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postrider_kafka::committer::Flush;
 use postrider_kafka::connection::Reachability;
-use postrider_types::{Clock, EventType};
+use postrider_types::{Clock, EventType, Undelivered};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -67,6 +67,8 @@ pub struct Setup {
     pub clock: Clock,
     /// Its series.
     pub metrics: Metrics,
+    /// Shared with the delivery stage.
+    pub undelivered: Undelivered,
     /// Shared with the committer.
     pub flush: Flush,
     /// Shared with the committer.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Delivery, Fault, Settled, Successes, Timestamp, WebhookId};
+use postrider_types::{Clock, Delivery, Fault, Settled, Successes, Timestamp, Undelivered, WebhookId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc::{Receiver, Sender, error::TrySendError};
@@ -51,6 +51,8 @@ pub struct Parts {
     pub failing_since: HashMap<WebhookId, Timestamp>,
     /// When webhooks last took a delivery, from any instance.
     pub successes: Successes,
+    /// What is owed to webhooks, and since when.
+    pub undelivered: Undelivered,
     /// Bytes that a retry record may have: the smallest `max.message.bytes` of the retry topics. What
     /// does not fit is never parked; its first failed attempt is its last.
     pub largest_parked: usize,
@@ -101,6 +103,7 @@ impl Dispatcher {
             metrics,
             mut random,
             largest_parked: largest,
+            undelivered,
             ..
         } = parts;
         let (seeds, successes) = (parts.failing_since, parts.successes);
@@ -108,7 +111,7 @@ impl Dispatcher {
         let parking = Parking::new(Arc::clone(&schedule), issuer.clone(), clock, metrics.clone(), largest);
         let attempts = Attempts::new(config, schedule, issuer, clock, metrics, largest);
         Ok(Self {
-            traffic: Traffic::new(config, standings, parking, StdRng::from_rng(&mut random)),
+            traffic: Traffic::new(config, standings, parking, undelivered, StdRng::from_rng(&mut random)),
             running: Running::default(),
             targets: Targets::new(parts.policy, parts.clients),
             attempts: Arc::new(attempts),

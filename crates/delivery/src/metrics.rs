@@ -1,13 +1,15 @@
 //! The series of the sending half. Labels can only hold words of closed enums, and every combination
 //! that can occur is there from the start: an alert on a missing series means something.
 
+mod oldest;
 mod series;
 
 use std::time::Duration;
 
-use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause, WebhookId};
+use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause, Undelivered, WebhookId};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
+use self::oldest::Oldest;
 use self::series::WebhookSeries;
 use crate::address::Blocked;
 use crate::egress;
@@ -50,18 +52,22 @@ impl Metrics {
     pub fn register(registry: &Registry, max_webhook_series: usize) -> prometheus::Result<Self> {
         let metrics = Self {
             deliveries: counters(
-                "deliveries_total",
+                "postrider_deliveries_total",
                 "Deliveries that ended, by result",
                 &["event", "result"],
             )?,
             attempts: counters(
-                "attempts_total",
+                "postrider_attempts_total",
                 "Requests made, by what they met",
                 &["event", "outcome"],
             )?,
-            attempt_duration: histograms("attempt_duration_seconds", "Wall time of a request", &ATTEMPT_BUCKETS)?,
+            attempt_duration: histograms(
+                "postrider_attempt_duration_seconds",
+                "Wall time of a request",
+                &ATTEMPT_BUCKETS,
+            )?,
             event_to_delivery: histograms(
-                "event_to_delivery_seconds",
+                "postrider_event_to_delivery_seconds",
                 "From the source record's timestamp to the 2xx",
                 &EVENT_BUCKETS,
             )?,
@@ -71,7 +77,7 @@ impl Metrics {
             )?,
             in_flight: IntGauge::new("postrider_in_flight", "Requests under way")?,
             parked: counters(
-                "parked_total",
+                "postrider_parked_total",
                 "Deliveries put into a retry topic, by cause",
                 &["cause"],
             )?,
@@ -95,6 +101,14 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
         }
         registry.register(Box::new(self.retry_skew.clone()))
+    }
+
+    /// Registers what tells of each webhook how old its oldest delivery is that has not ended.
+    ///
+    /// # Errors
+    /// When it is registered already.
+    pub fn register_oldest(&self, registry: &Registry, undelivered: Undelivered) -> prometheus::Result<()> {
+        registry.register(Box::new(Oldest::new(undelivered, self.by_webhook.names())?))
     }
 
     fn create_series(&self) {
@@ -212,11 +226,11 @@ fn is_of_a_request(kind: &ErrorKind) -> bool {
 }
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    IntCounterVec::new(Opts::new(format!("postrider_{name}"), help), labels)
+    IntCounterVec::new(Opts::new(name, help), labels)
 }
 
 fn histograms(name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
-    let opts = HistogramOpts::new(format!("postrider_{name}"), help).buckets(buckets.to_vec());
+    let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     HistogramVec::new(opts, &["event"])
 }
 

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use postrider_types::{Delivery, ParkCause, Resolution, Settled, Share, Trigger, WebhookId};
+use postrider_types::{Delivery, ParkCause, Resolution, Settled, Share, Trigger, Undelivered, WebhookId};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
@@ -60,6 +60,7 @@ pub(crate) struct Traffic {
     lanes: Lanes<WebhookId, Delivery>,
     standings: Standings,
     parking: Parking,
+    undelivered: Undelivered,
     /// Records that nobody took yet. While there are any, nothing is read and nothing started.
     settled: VecDeque<Settled>,
     random: StdRng,
@@ -70,12 +71,19 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn new(config: &Config, standings: Standings, parking: Parking, random: StdRng) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        standings: Standings,
+        parking: Parking,
+        undelivered: Undelivered,
+        random: StdRng,
+    ) -> Self {
         let limits = Limits::new(config.max_in_flight, config.max_waiting_per_webhook);
         Self {
             lanes: Lanes::new(limits),
             standings,
             parking,
+            undelivered,
             settled: VecDeque::new(),
             random,
             queue: limits.queue,
@@ -91,8 +99,11 @@ impl Traffic {
     }
 
     /// Takes a delivery in.
-    pub(crate) fn offer(&mut self, delivery: Delivery, now: Instant) {
+    pub(crate) fn offer(&mut self, mut delivery: Delivery, now: Instant) {
         let kind = kind_of(&delivery);
+        if kind != Kind::Replay {
+            self.owe(&mut delivery);
+        }
         match self.admission(&delivery, kind, now) {
             Admission::Queue => self.queue(delivery, kind, now),
             Admission::Park(cause) => self.park(delivery, cause, now),
@@ -323,7 +334,20 @@ impl Traffic {
         self.settle(share, resolution);
     }
 
+    /// From now on until it is settled, the delivery tells how late its webhook is.
+    fn owe(&self, delivery: &mut Delivery) {
+        let (webhook, since) = (&delivery.webhook.id, delivery.event.time());
+        delivery.share.owes(self.undelivered.hold(webhook, since));
+        if let Some(due) = delivery.due {
+            self.undelivered.came_back(webhook, since, due);
+        }
+    }
+
     fn settle(&mut self, share: Share, resolution: Resolution) {
+        if let Some(parked) = resolution.parked.as_ref().filter(|parked| parked.waiting.is_live()) {
+            let (waiting, since) = (&parked.waiting, parked.event.time());
+            self.undelivered.parked(&waiting.webhook_id, since, waiting.due);
+        }
         self.settled.extend(share.resolve(resolution));
     }
 }

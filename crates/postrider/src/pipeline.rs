@@ -18,6 +18,7 @@ mod cluster;
 mod ending;
 mod logs;
 mod manage;
+mod metrics;
 mod parts;
 mod probes;
 mod reload;
@@ -49,7 +50,7 @@ use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
 use postrider_routing::{Router, SharedTable};
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Fault, Successes, Timestamp, WebhookId};
+use postrider_types::{Clock, Fault, Successes, Timestamp, Undelivered, WebhookId};
 use postrider_webhooks::Directory;
 use prometheus::Registry;
 use rand::SeedableRng;
@@ -60,6 +61,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::metrics::Metrics;
 use crate::config::{Config, under};
 use crate::panics;
 use crate::secrets::KeySource;
@@ -160,6 +162,7 @@ struct Core {
     trouble: Trouble,
     flush: Flush,
     successes: Successes,
+    undelivered: Undelivered,
     stop: CancellationToken,
     /// Fires when nothing more will be committed.
     committed: CancellationToken,
@@ -173,34 +176,6 @@ struct Egress {
     clients: Clients,
 }
 
-struct Metrics {
-    consumer: postrider_consumer::Metrics,
-    routing: postrider_routing::Metrics,
-    delivery: postrider_delivery::Metrics,
-    kafka: postrider_kafka::Metrics,
-    /// `None` where there is no index of the logs.
-    logs: Option<postrider_logs::Metrics>,
-    replay: postrider_replay::Metrics,
-}
-
-impl Metrics {
-    fn register(registry: &Registry, config: &Config) -> prometheus::Result<Self> {
-        telemetry::register(registry)?;
-        let delivery = postrider_delivery::Metrics::register(registry, config.telemetry.max_webhook_series)?;
-        let has_logs = config.admin.logs.path.is_some();
-        Ok(Self {
-            logs: has_logs
-                .then(|| postrider_logs::Metrics::register(registry))
-                .transpose()?,
-            consumer: postrider_consumer::Metrics::register(registry)?,
-            routing: postrider_routing::Metrics::register(registry, delivery.deliveries())?,
-            kafka: postrider_kafka::Metrics::register(registry)?,
-            replay: postrider_replay::Metrics::register(registry)?,
-            delivery,
-        })
-    }
-}
-
 impl Core {
     fn new(
         config: Config,
@@ -209,18 +184,21 @@ impl Core {
         admin: SocketAddr,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        let undelivered = Undelivered::new(clock);
         Ok(Self {
             admin,
-            metrics: Metrics::register(&registry, &config)?,
+            metrics: Metrics::register(&registry, &config, &undelivered)?,
             connection: Connection::new(config.kafka.clone(), &config.instance_id).in_group(&config.consumer.group_id),
             config,
             registry,
             health,
-            clock: Clock::system(),
+            clock,
             reachability: Reachability::default(),
             trouble: Trouble::default(),
             flush: Flush::default(),
             successes: Successes::default(),
+            undelivered,
             stop,
             committed: CancellationToken::new(),
             give_up: CancellationToken::new(),

@@ -201,6 +201,14 @@ pub struct Waiting {
     pub cause: ParkCause,
 }
 
+impl Waiting {
+    /// Whether it tells how late its webhook is. A replay is as late as the person who asked for it.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.progress.trigger != Trigger::Replay
+    }
+}
+
 /// A delivery on its way into the retry topic of `tier`.
 #[derive(Debug, Clone)]
 pub struct Parked {

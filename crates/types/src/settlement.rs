@@ -17,6 +17,7 @@ use crate::event::{Event, Header};
 use crate::notice::{Notice, StatusChange};
 use crate::outcome::Outcome;
 use crate::position::{Origin, Position};
+use crate::undelivered::Owing;
 use crate::webhook::WebhookId;
 
 /// Counts records that were dropped unsettled. The consumer watches it and ends as a fault, because
@@ -265,6 +266,7 @@ impl Record {
             record: Some(Arc::clone(&shared)),
             is_alone: deliveries.get() == 1,
             losses: self.losses.clone(),
+            owing: None,
         };
         std::iter::repeat_with(share).take(deliveries.get()).collect()
     }
@@ -307,6 +309,7 @@ pub struct Share {
     record: Option<Arc<Mutex<Open>>>,
     is_alone: bool,
     losses: Losses,
+    owing: Option<Owing>,
 }
 
 impl Share {
@@ -314,6 +317,11 @@ impl Share {
     #[must_use]
     pub const fn is_alone(&self) -> bool {
         self.is_alone
+    }
+
+    /// Counts its delivery as owed until it is closed or lost.
+    pub fn owes(&mut self, owing: Owing) {
+        self.owing = Some(owing);
     }
 
     /// Closes this share. The last one to be closed returns the settled record, to be committed.

@@ -106,7 +106,10 @@ impl Consumer {
     }
 
     fn release(&mut self, place: Permit<'_, Arrival>) {
-        let Some(Sleeper { event, carrier, record }) = self.awake() else {
+        let Some(Sleeper {
+            event, carrier, record, ..
+        }) = self.awake()
+        else {
             return;
         };
         let carrier = Carrier::Retry(carrier);
@@ -114,9 +117,16 @@ impl Consumer {
     }
 
     fn hop(&mut self, place: Permit<'_, Settled>) {
-        let Some(Sleeper { event, carrier, record }) = self.awake() else {
+        let Some(Sleeper {
+            event, carrier, record, ..
+        }) = self.awake()
+        else {
             return;
         };
+        if carrier.is_live() {
+            let undelivered = &self.setup.undelivered;
+            undelivered.parked(&carrier.webhook_id, event.time(), carrier.due);
+        }
         let remaining = carrier.due.since(self.clock.now());
         let parked = Some(Parked {
             event,

@@ -114,7 +114,10 @@ impl Consumer {
                 let key = (Arc::clone(&position.topic), position.partition);
                 let due = waiting.due;
                 let record = record.releasing(waiting.webhook_id.clone());
+                let undelivered = &self.setup.undelivered;
+                let hold = || undelivered.hold(&waiting.webhook_id, event.time());
                 let item = Sleeper {
+                    _owing: waiting.is_live().then(hold),
                     event,
                     carrier: waiting,
                     record,

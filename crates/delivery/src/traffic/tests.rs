@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Losses, Successes, Timestamp, Webhook};
+use postrider_types::{Clock, Losses, Successes, Timestamp, Undelivered, Webhook};
 use prometheus::Registry;
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -13,9 +13,13 @@ use crate::samples;
 use crate::schedule::Schedule;
 use crate::verdict::Finding;
 
+/// A minute after the samples' event.
+const NOW: Timestamp = Timestamp::from_millis(samples::EVENT_TIME.as_millis() + 60_000);
+
 /// A stage whose requests the test answers itself.
 struct Desk {
     traffic: Traffic,
+    undelivered: Undelivered,
     losses: Losses,
     now: Instant,
     offered: i64,
@@ -33,7 +37,8 @@ impl Desk {
             max_retries: 10,
         };
         let schedule = Arc::new(Schedule::new(&config.retry).unwrap());
-        let clock = Clock::starting_at(Timestamp::from_millis(0));
+        let clock = Clock::starting_at(NOW);
+        let undelivered = Undelivered::new(clock);
         let seeds = HashMap::new();
         let standings = Standings::new(
             config,
@@ -44,7 +49,14 @@ impl Desk {
         );
         let parking = Parking::new(schedule, issuer, clock, metrics, 1 << 20);
         Self {
-            traffic: Traffic::new(config, standings, parking, StdRng::seed_from_u64(1)),
+            traffic: Traffic::new(
+                config,
+                standings,
+                parking,
+                undelivered.clone(),
+                StdRng::seed_from_u64(1),
+            ),
+            undelivered,
             losses: Losses::default(),
             now: Instant::now(),
             offered: 0,
@@ -93,6 +105,12 @@ impl Desk {
             endpoint_time: spent,
         };
         self.traffic.finish(&seat, Some(made), self.now);
+    }
+
+    /// How old the oldest delivery is, in seconds, unless nothing is owed.
+    fn age(&self) -> Option<u64> {
+        let ages = self.undelivered.ages();
+        ages.first().map(|(_, age)| age.as_secs())
     }
 
     /// What settled: offset and why it was parked.
@@ -372,4 +390,46 @@ proptest! {
         prop_assert_eq!(i64::try_from(known).unwrap(), desk.offered);
         prop_assert_eq!(desk.losses.count(), lost as u64);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_under_way_or_is_parked_is_owed_until_it_ends() {
+    let (config, webhook) = (Config::default(), Arc::new(samples::webhook("wh", "http://127.0.0.1/")));
+    let mut desk = Desk::new(&config);
+    assert_eq!(desk.age(), None);
+    desk.offer(&webhook, Kind::Fresh);
+    assert_eq!(desk.age(), Some(60));
+    desk.start();
+    assert_eq!(desk.age(), Some(60));
+    desk.end(0, Finding::Well, Duration::from_millis(1));
+    assert_eq!(desk.age(), None);
+    desk.offer(&webhook, Kind::Fresh);
+    assert_eq!(desk.traffic.wind_up(desk.now), 1);
+    assert_eq!(desk.age(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_delivery_is_owed_until_it_comes_back_and_ends_and_a_replayed_one_tells_nothing() {
+    let (config, webhook) = (Config::default(), Arc::new(samples::webhook("wh", "http://127.0.0.1/")));
+    let mut desk = Desk::new(&config);
+    desk.offer(&webhook, Kind::Replay);
+    assert_eq!(desk.age(), None);
+    desk.start();
+    desk.end(0, Finding::Well, Duration::from_millis(1));
+    let delivery = samples::delivery(&webhook, 7, &desk.losses);
+    desk.traffic.park(delivery, ParkCause::LaneSlow, desk.now);
+    assert_eq!(desk.age(), Some(60));
+    desk.flush();
+    let parked = desk
+        .taken
+        .iter()
+        .find_map(|record| record.resolutions[0].parked.as_ref());
+    let mut back = samples::delivery(&webhook, 7, &desk.losses);
+    back.due = Some(parked.unwrap().waiting.due);
+    desk.taken.clear();
+    desk.traffic.offer(back, desk.now);
+    assert_eq!(desk.age(), Some(60));
+    assert_eq!(desk.start(), 1);
+    desk.end(0, Finding::Well, Duration::from_millis(1));
+    assert_eq!(desk.age(), None);
 }

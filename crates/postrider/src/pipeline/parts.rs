@@ -95,6 +95,7 @@ impl Core {
             runtime: Handle::current(),
             clock: self.clock,
             metrics: self.metrics.consumer.clone(),
+            undelivered: self.undelivered.clone(),
             flush: self.flush.clone(),
             reachability: self.reachability.clone(),
             heartbeat: postrider_consumer::Heartbeat::default(),
@@ -236,6 +237,7 @@ impl Core {
             random: StdRng::from_rng(&mut rand::rng()),
             failing_since,
             successes: self.successes.clone(),
+            undelivered: self.undelivered.clone(),
             largest_parked,
         };
         Ok(Dispatcher::new(&self.config.delivery, parts).map_err(under("delivery"))?)

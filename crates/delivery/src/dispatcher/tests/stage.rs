@@ -48,6 +48,7 @@ pub(super) fn parts(config: &Config, registry: &Registry) -> Parts {
         random: StdRng::seed_from_u64(1),
         failing_since: std::collections::HashMap::new(),
         successes: postrider_types::Successes::default(),
+        undelivered: postrider_types::Undelivered::new(Clock::starting_at(START)),
         largest_parked: 1_048_588,
     }
 }
