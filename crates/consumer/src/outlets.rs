@@ -60,17 +60,31 @@ impl Outgoing {
     }
 }
 
+/// The part of a full channel that has to be free again before a thread that waits for it is woken, so that it is not
+/// woken for each place.
+const FREE: usize = 4;
+
 /// Sends, waiting a little for room; gives the item back when there is none, nothing when the other
 /// end is gone.
 fn send<T>(sender: &mpsc::Sender<T>, item: T, runtime: &Handle, wait: Duration) -> Result<(), Option<T>> {
-    use mpsc::error::{SendTimeoutError, TrySendError};
-    match sender.try_send(item) {
-        Ok(()) => Ok(()),
-        Err(TrySendError::Closed(_)) => Err(None),
-        Err(TrySendError::Full(item)) => match runtime.block_on(sender.send_timeout(item, wait)) {
-            Ok(()) => Ok(()),
-            Err(SendTimeoutError::Timeout(item)) => Err(Some(item)),
-            Err(SendTimeoutError::Closed(_)) => Err(None),
-        },
+    use mpsc::error::TrySendError;
+    let item = match sender.try_send(item) {
+        Ok(()) => return Ok(()),
+        Err(TrySendError::Closed(_)) => return Err(None),
+        Err(TrySendError::Full(same)) => same,
+    };
+    let free = sender.max_capacity().div_ceil(FREE);
+    let places = runtime.block_on(async { tokio::time::timeout(wait, sender.reserve_many(free)).await });
+    match places {
+        Ok(Ok(mut places)) => {
+            places.next().expect("some were reserved").send(item);
+            Ok(())
+        }
+        Ok(Err(_)) => Err(None),
+        // Some may be free all the same.
+        Err(_) => sender.try_send(item).map_err(|error| match error {
+            TrySendError::Full(same) => Some(same),
+            TrySendError::Closed(_) => None,
+        }),
     }
 }

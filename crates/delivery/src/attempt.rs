@@ -21,11 +21,11 @@ use crate::config::Config;
 use crate::headers::Sending;
 use crate::metrics::Metrics;
 use crate::notices::About;
+use crate::parking;
 use crate::reply::{Reply, Timed};
 use crate::schedule::Schedule;
 use crate::target::{BadTarget, Target};
 use crate::verdict::{self, Finding, Rules, Verdict};
-use crate::{pace, parking};
 
 /// How long a request may have been under way before it counts as sent, where a failpoint wants one that
 /// is and has no answer.
@@ -67,7 +67,7 @@ pub struct Made {
     pub finding: Finding,
     /// When it ended.
     pub ended: Timestamp,
-    /// How long the endpoint took, without what the request waited for on this machine.
+    /// How long the endpoint took, as far as that can be told from what the request waited for on this machine.
     pub endpoint_time: Duration,
 }
 
@@ -123,7 +123,6 @@ impl Attempts {
             share,
         } = delivery;
         let owed = Owed::new(event, webhook, progress, chance);
-        let own_share = pace::own_share().await;
         let start = self.clock.now();
         if let Some(due) = due {
             self.metrics.retried(start.since(due));
@@ -147,7 +146,7 @@ impl Attempts {
             webhook: owed.webhook,
             finding,
             ended: end,
-            endpoint_time: timed.spent.saturating_sub(own_share),
+            endpoint_time: timed.spent,
         })
     }
 

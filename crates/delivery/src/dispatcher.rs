@@ -1,7 +1,8 @@
 //! The sending stage: takes deliveries, sends each when its turn comes, hands on what settled. A single
 //! task owns all state, so there is no lock; every attempt is a task of its own.
 //!
-//! What settled is handed on before anything else is read or started. When nobody takes settled records
+//! What has happened meanwhile is taken in together, so that a busy stage does not pay for waiting each time. What
+//! settled is handed on before anything else is read or started. When nobody takes settled records
 //! any more, nothing is sent that could not be recorded.
 
 use std::collections::HashMap;
@@ -16,19 +17,22 @@ use tokio::sync::mpsc::{Receiver, Sender, error::TrySendError};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{Attempts, Chance, Made};
+use crate::attempt::{Attempts, Chance};
 use crate::client::Clients;
 use crate::config::Config;
 use crate::egress::Policy;
 use crate::lane::{Each, Kind};
 use crate::metrics::Metrics;
+use crate::pace;
 use crate::parking::Parking;
 use crate::running::Running;
 use crate::schedule::Schedule;
 use crate::standing::Standings;
-use crate::targets::{Prepared, Targets};
+use crate::targets::Targets;
 use crate::traffic::Traffic;
 
+/// How much of each kind of news is taken in at most before anything is started.
+const TOGETHER: usize = 64;
 /// How soon the end of the input is noticed while nothing is read from it.
 const NOTICE: Duration = Duration::from_millis(50);
 
@@ -158,6 +162,32 @@ impl Dispatcher {
                     self.cut_short();
                 },
             }
+            self.catch_up(&settled, &mut fresh, &mut retries);
+        }
+    }
+
+    /// Takes in what else has happened already.
+    fn catch_up(
+        &mut self,
+        settled: &Sender<Settled>,
+        fresh: &mut Receiver<Delivery>,
+        retries: &mut Receiver<Delivery>,
+    ) {
+        let now = Instant::now();
+        for _ in 0..TOGETHER {
+            let Some((seat, made)) = self.running.already_ended() else {
+                break;
+            };
+            self.traffic.finish(&seat, made, now);
+        }
+        self.hand_on(settled);
+        for (kind, input) in [(Kind::Fresh, fresh), (Kind::Retry, retries)] {
+            for _ in 0..TOGETHER {
+                let Some(delivery) = self.reads(kind).then(|| input.try_recv().ok()).flatten() else {
+                    break;
+                };
+                self.traffic.offer(delivery, now);
+            }
         }
     }
 
@@ -250,8 +280,13 @@ impl Dispatcher {
             let delivery = departure.delivery;
             let target = self.targets.of(&delivery.webhook);
             let chance = Chance::roll(&mut self.random);
-            let attempt = attempt(Arc::clone(&self.attempts), delivery, target, chance, self.cut.clone());
-            self.running.spawn(departure.seat, attempt);
+            let (attempts, cut, ready) = (Arc::clone(&self.attempts), self.cut.clone(), Instant::now());
+            self.running.spawn(departure.seat, async move {
+                let own_share = pace::own_share(ready);
+                let mut made = attempts.make(delivery, &target, chance, &cut).await?;
+                made.endpoint_time = made.endpoint_time.saturating_sub(own_share);
+                Some(made)
+            });
         }
     }
 
@@ -263,16 +298,6 @@ impl Dispatcher {
         }
         self.running.abort().await;
     }
-}
-
-async fn attempt(
-    attempts: Arc<Attempts>,
-    delivery: Delivery,
-    target: Prepared,
-    chance: Chance,
-    cut: CancellationToken,
-) -> Option<Made> {
-    attempts.make(delivery, &target, chance, &cut).await
 }
 
 async fn until(moment: Option<Instant>) {

@@ -26,11 +26,20 @@ impl Running {
     /// Waits for a task to end, and tells its place and what it made, if it came to that. Pends while
     /// there is none.
     pub(crate) async fn ended(&mut self) -> (Seat, Option<Made>) {
-        let (id, made) = match self.tasks.join_next_with_id().await {
-            Some(Ok((id, made))) => (id, made),
-            Some(Err(error)) => (failed(&error), None),
-            None => return std::future::pending().await,
-        };
+        match self.tasks.join_next_with_id().await {
+            Some(ended) => self.leave(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The same for a task that has ended already; `None` when there is none.
+    pub(crate) fn already_ended(&mut self) -> Option<(Seat, Option<Made>)> {
+        let ended = self.tasks.try_join_next_with_id()?;
+        Some(self.leave(ended))
+    }
+
+    fn leave(&mut self, ended: Result<(Id, Option<Made>), JoinError>) -> (Seat, Option<Made>) {
+        let (id, made) = ended.unwrap_or_else(|error| (failed(&error), None));
         let seat = self.seats.remove(&id);
         (seat.expect("every task was noted when it was started"), made)
     }

@@ -18,6 +18,7 @@ use postrider_types::Settled;
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,9 @@ use crate::pending::OwnCounts;
 use crate::publisher::{PublishError, Publisher};
 use crate::rights::{Right, denial};
 
+/// How long a batch that is open is left alone before what has settled meanwhile is added to it: being woken for each
+/// record would cost more than the record.
+const NAP: Duration = Duration::from_millis(5);
 /// The longest an interval is stretched when commits are slow.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -224,19 +228,31 @@ impl Committer {
             let mut batch = Batch::default();
             batch.push(first, &self.settings.encoder);
             let end = Instant::now() + self.interval();
-            while !batch.is_full(self.settings.limits) {
+            while self.fill(&mut batch, settled) && Instant::now() < end {
+                let rested = tokio::time::sleep_until(end.min(Instant::now() + NAP));
                 tokio::select! {
                     biased;
-                    next = settled.recv() => match next {
-                        Some(next) => batch.push(next, &self.settings.encoder),
-                        None => break,
-                    },
-                    () = flush.0.notified() => break,
-                    () = tokio::time::sleep_until(end) => break,
+                    () = flush.0.notified() => {
+                        self.fill(&mut batch, settled);
+                        break;
+                    }
+                    () = rested => {}
                 }
             }
             Ok(Some(batch))
         })
+    }
+
+    /// Adds what has settled already; tells whether more may be added.
+    fn fill(&self, batch: &mut Batch, settled: &mut mpsc::Receiver<Settled>) -> bool {
+        while !batch.is_full(self.settings.limits) {
+            match settled.try_recv() {
+                Ok(next) => batch.push(next, &self.settings.encoder),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        false
     }
 
     fn interval(&self) -> Duration {

@@ -10,7 +10,7 @@ use postrider_kafka::encode::{self, Encoder, Outgoing};
 use postrider_kafka::pending::{OwnCounts, PendingTable};
 use postrider_kafka::publisher::{PublishError, Publisher};
 use postrider_kafka::tail::Tail;
-use postrider_types::{Parked};
+use postrider_types::Parked;
 use tokio_util::sync::CancellationToken;
 
 use crate::document::Replay;

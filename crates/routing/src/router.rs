@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use postrider_types::outcome::{Ending, Issuer};
 use postrider_types::{Arrival, Carrier, Delivery, DeliveryId, Event, Resolution, Settled};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tracing::{debug, warn};
 
@@ -21,6 +22,12 @@ pub struct Router {
     record_skipped: bool,
     metrics: Metrics,
 }
+
+/// How many arrivals are taken in at once.
+const TOGETHER: usize = 64;
+/// The part of a full channel that has to be free again before more is handed on, so that a router that waits for a
+/// slower stage is not woken for each place.
+const FREE: usize = 4;
 
 /// A later stage has ended, and nothing can be handed on.
 struct PeerGone;
@@ -44,19 +51,34 @@ impl Router {
     /// Routes until `arrivals` ends or a later stage is gone. In the latter case the records it holds
     /// are dropped unsettled, which counts as a loss.
     pub async fn run(self, mut arrivals: Receiver<Arrival>, deliveries: Sender<Delivery>, settled: Sender<Settled>) {
+        let mut arrived = Vec::with_capacity(TOGETHER);
         loop {
-            let arrival = tokio::select! {
+            let count = tokio::select! {
                 biased;
                 () = deliveries.closed() => break,
                 () = settled.closed() => break,
-                arrival = arrivals.recv() => arrival,
+                count = arrivals.recv_many(&mut arrived, TOGETHER) => count,
             };
-            let Some(arrival) = arrival else { return };
-            if self.route(arrival, &deliveries, &settled).await.is_err() {
+            if count == 0 {
+                return;
+            }
+            if self.route_all(arrived.drain(..), &deliveries, &settled).await.is_err() {
                 break;
             }
         }
         warn!("A later stage is gone; routing ends");
+    }
+
+    async fn route_all(
+        &self,
+        arrived: impl Iterator<Item = Arrival>,
+        deliveries: &Sender<Delivery>,
+        settled: &Sender<Settled>,
+    ) -> Result<(), PeerGone> {
+        for arrival in arrived {
+            self.route(arrival, deliveries, settled).await?;
+        }
+        Ok(())
     }
 
     async fn route(
@@ -83,7 +105,7 @@ impl Router {
                 due: owed.due,
                 share,
             };
-            deliveries.send(delivery).await.map_err(|_| PeerGone)?;
+            hand_on(deliveries, delivery).await?;
         }
         Ok(())
     }
@@ -109,6 +131,19 @@ impl Router {
             ..Resolution::default()
         }
     }
+}
+
+/// Sends, once there is room.
+async fn hand_on(deliveries: &Sender<Delivery>, delivery: Delivery) -> Result<(), PeerGone> {
+    let delivery = match deliveries.try_send(delivery) {
+        Ok(()) => return Ok(()),
+        Err(TrySendError::Closed(_)) => return Err(PeerGone),
+        Err(TrySendError::Full(same)) => same,
+    };
+    let free = deliveries.max_capacity().div_ceil(FREE);
+    let mut places = deliveries.reserve_many(free).await.map_err(|_| PeerGone)?;
+    places.next().expect("some were reserved").send(delivery);
+    Ok(())
 }
 
 #[cfg(test)]
