@@ -250,7 +250,7 @@ fn ending() -> Ending {
 
 fn issuer() -> Issuer {
     Issuer {
-        instance: "postrider-0".to_owned(),
+        instance: "postrider-0".into(),
         max_retries: 10,
     }
 }
@@ -280,11 +280,11 @@ fn encoder() -> Encoder {
 fn encode_outcome() -> Result<Operation> {
     let encoder = encoder();
     let resolution = Resolution {
-        outcome: Some(made_outcome()?),
+        outcome: Some(Box::new(made_outcome()?)),
         ..Resolution::default()
     };
     Ok(operation("encode_outcome", move || {
-        encoder.resolution(black_box(&resolution))
+        encoder.resolution(black_box(&resolution)).collect::<Vec<_>>()
     }))
 }
 
@@ -308,6 +308,6 @@ fn encode_parked() -> Result<Operation> {
         ..Resolution::default()
     };
     Ok(operation("encode_parked", move || {
-        encoder.resolution(black_box(&resolution))
+        encoder.resolution(black_box(&resolution)).collect::<Vec<_>>()
     }))
 }

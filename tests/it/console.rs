@@ -90,7 +90,7 @@ async fn fill_the_last_day(scene: &Scene) -> Result<()> {
         past.date_end = Some(Timestamp::from_millis(start.as_millis() + 60));
         if attempt < hour % 4 {
             past.result = OutcomeResult::Failed;
-            (past.status_code, past.status_text) = (Some(500), Some("Internal Server Error".to_owned()));
+            (past.status_code, past.status_text) = (Some(500), Some("Internal Server Error".into()));
         }
         Ok(Sent::value(serde_json::to_vec(&past)?))
     });

@@ -45,13 +45,14 @@ fn succeeded(outcomes: &[Outcome]) -> BTreeSet<Seen> {
     succeeded
         .map(|outcome| {
             let path = outcome.webhook_id.as_str().replace("wh_", "/");
-            (path, outcome.order_id.clone().unwrap())
+            (path, outcome.order_id.as_deref().unwrap().to_owned())
         })
         .collect()
 }
 
 fn orders(outcomes: &[Outcome]) -> BTreeSet<String> {
-    outcomes.iter().filter_map(|outcome| outcome.order_id.clone()).collect()
+    let orders = outcomes.iter().filter_map(|outcome| outcome.order_id.as_deref());
+    orders.map(str::to_owned).collect()
 }
 
 async fn ended(scene: &Scene, count: usize) -> Result<Vec<Outcome>> {

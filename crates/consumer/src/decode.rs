@@ -194,7 +194,7 @@ fn event_id(headers: &[Header], origin: &Origin) -> Result<EventId, Rejection> {
         .ok_or(Rejection::BadEventId)
 }
 
-fn event_type(headers: &[Header], scan: &Scan, default: EventType) -> Result<EventType, Rejection> {
+fn event_type(headers: &[Header], scan: &Scan<'_>, default: EventType) -> Result<EventType, Rejection> {
     let named = match text(headers, ["event-type", "ce_type"]) {
         Some(header) => header.ok(),
         None => match &scan.event {
@@ -208,7 +208,7 @@ fn event_type(headers: &[Header], scan: &Scan, default: EventType) -> Result<Eve
         .ok_or(Rejection::UnknownEventType)
 }
 
-fn account(headers: &[Header], scan: &Scan) -> Result<AccountId, Rejection> {
+fn account(headers: &[Header], scan: &Scan<'_>) -> Result<AccountId, Rejection> {
     let named = match text(headers, ["account-id", "account-id"]) {
         Some(header) => header.ok(),
         None => match &scan.account {

@@ -4,6 +4,7 @@
 
 mod owed;
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,7 +194,7 @@ impl Attempts {
             at,
         };
         let _in_flight = self.metrics.in_flight();
-        let timed = noticing_sent(target.send(&sending, self.timeout)).await;
+        let timed = noticing_sent(pin!(target.send(&sending, self.timeout))).await;
         fail::fail_point!("k2b");
         timed
     }
@@ -248,7 +249,7 @@ impl Attempts {
             skipped: None,
             next_attempt_at: due,
         };
-        let outcome = self.issuer.outcome(&owed.event, &owed.webhook, &owed.progress, ending);
+        let outcome = Box::new(self.issuer.outcome(&owed.event, &owed.webhook, &owed.progress, ending));
         tracing::debug!(
             delivery.id = %outcome.delivery_id,
             webhook.id = %outcome.webhook_id,
@@ -304,11 +305,10 @@ impl Attempts {
 }
 
 /// Passes the failpoint `k2` while a request is under way that has no answer yet.
-async fn noticing_sent(request: impl Future<Output = Timed>) -> Timed {
+async fn noticing_sent(mut request: Pin<&mut impl Future<Output = Timed>>) -> Timed {
     if !fail::has_failpoints() {
         return request.await;
     }
-    let mut request = std::pin::pin!(request);
     match tokio::time::timeout(SENT, &mut request).await {
         Ok(timed) => timed,
         Err(_) => {

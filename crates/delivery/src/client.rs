@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hickory_resolver::net::NetError;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
 use hyper_util::client::legacy::{Builder, Client as Pool};
@@ -134,9 +134,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends one request and tells what came of it. `timeout` covers everything from the name's resolution
-    /// to the response's last byte.
-    pub async fn post(&self, endpoint: &Endpoint, headers: HeaderMap, body: Bytes, timeout: Duration) -> Timed {
+    /// Sends one request and tells what came of it. `headers` makes its headers, once more should nothing of it have
+    /// been written. `timeout` covers everything from the name's resolution to the response's last byte.
+    pub async fn post(
+        &self,
+        endpoint: &Endpoint,
+        headers: impl Fn() -> HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Timed {
         let (received, spent) = self.send(endpoint, headers, body, timeout).await;
         let reply = match received {
             Ok(received) => Reply::Answered(received.answer()),
@@ -152,12 +158,11 @@ impl Client {
     pub async fn send(
         &self,
         endpoint: &Endpoint,
-        mut headers: HeaderMap,
+        headers: impl Fn() -> HeaderMap,
         body: Bytes,
         timeout: Duration,
     ) -> (Result<Received, Failure>, Duration) {
         let start = Instant::now();
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let outgoing = Outgoing {
             endpoint,
             headers,
@@ -173,14 +178,14 @@ impl Client {
 }
 
 /// A request that can be written again as long as it was not written.
-struct Outgoing<'a> {
+struct Outgoing<'a, H> {
     endpoint: &'a Endpoint,
-    headers: HeaderMap,
+    headers: H,
     body: Bytes,
     deadline: Instant,
 }
 
-impl Outgoing<'_> {
+impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
     async fn over(&self, pool: &Pool<Connector, Full<Bytes>>) -> Result<Received, Unanswered> {
         let mut request = self.request();
         let connection = capture_connection(&mut request);
@@ -219,7 +224,7 @@ impl Outgoing<'_> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.endpoint.uri().clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = (self.headers)();
         request
     }
 }

@@ -111,7 +111,7 @@ impl Dispatcher {
             ..
         } = parts;
         let (seeds, successes) = (parts.failing_since, parts.successes);
-        let standings = Standings::new(config, issuer.instance.clone(), metrics.clone(), seeds, successes);
+        let standings = Standings::new(config, Arc::clone(&issuer.instance), metrics.clone(), seeds, successes);
         let parking = Parking::new(Arc::clone(&schedule), issuer.clone(), clock, metrics.clone(), largest);
         let attempts = Attempts::new(config, schedule, issuer, clock, metrics, largest);
         Ok(Self {

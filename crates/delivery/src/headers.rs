@@ -2,7 +2,7 @@
 //! becomes a header, except the trace's parent, which was validated when it was read.
 
 use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use postrider_types::delivery::TraceParent;
 use postrider_types::{Event, Timestamp, Webhook, WebhookId};
 
@@ -60,11 +60,15 @@ pub fn fixed(webhook: &Webhook) -> Result<HeaderMap, BadHeader> {
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(auth) = &webhook.auth {
         headers.insert(AUTHORIZATION, sensitive(&format!("Basic {}", basic_token(auth)))?);
     }
     Ok(headers)
 }
+
+/// How many headers each request has of its own, and one that the client adds.
+const OF_REQUEST: usize = 8;
 
 /// The headers of one request.
 #[must_use]
@@ -72,21 +76,22 @@ pub fn of_request(fixed: &HeaderMap, keys: &Keys, sending: &Sending<'_>) -> Head
     let Sending { event, .. } = sending;
     let id = webhook_message_id(&event.id, sending.webhook);
     let timestamp = sending.at.as_secs();
-    let mut headers = fixed.clone();
+    let mut headers = HeaderMap::with_capacity(fixed.len() + OF_REQUEST);
+    headers.extend(fixed.iter().map(|(name, value)| (name.clone(), value.clone())));
     if let Some(signature) = keys.sign(&id, sending.at, &event.body) {
         headers.insert(WEBHOOK_SIGNATURE, signature);
     }
-    headers.insert(WEBHOOK_ID, ours(&id));
+    headers.insert(WEBHOOK_ID, ours(id));
     headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
     headers.insert(EVENT, HeaderValue::from_static(event.event_type.as_str()));
     headers.insert(ATTEMPT, HeaderValue::from(sending.attempt));
-    headers.insert(EVENT_TIME, ours(&event.time().to_string()));
-    headers.insert(TRACEPARENT, ours(sending.trace.as_str()));
+    headers.insert(EVENT_TIME, ours(event.time().to_string()));
+    headers.insert(TRACEPARENT, ours(sending.trace.as_str().to_owned()));
     headers
 }
 
-fn ours(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("ids, times and trace parents are visible ASCII")
+fn ours(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("ids, times and trace parents are visible ASCII")
 }
 
 fn sensitive(text: &str) -> Result<HeaderValue, BadHeader> {
@@ -145,6 +150,7 @@ mod tests {
         assert_eq!(
             written(&request(&webhook())),
             [
+                "accept-encoding: identity",
                 "authorization: Basic w7xuw686cMOkc3N3b3Jk",
                 "content-type: application/json",
                 "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",

@@ -121,7 +121,7 @@ impl Parking {
             "Delivery skipped"
         );
         let resolution = Resolution {
-            outcome: Some(outcome),
+            outcome: Some(Box::new(outcome)),
             ..Resolution::default()
         };
         (delivery.share, resolution)

@@ -158,7 +158,7 @@ pub(crate) struct Standings {
     successes: Successes,
     circuit: CircuitConfig,
     disable_after: Duration,
-    instance: String,
+    instance: Arc<str>,
     metrics: Metrics,
     many: usize,
 }
@@ -166,7 +166,7 @@ pub(crate) struct Standings {
 impl Standings {
     pub(crate) fn new(
         config: &Config,
-        instance: String,
+        instance: Arc<str>,
         metrics: Metrics,
         seeds: HashMap<WebhookId, Timestamp>,
         successes: Successes,

@@ -108,7 +108,7 @@ impl Target {
     /// Sends one request and waits for what comes, at most for the webhook's timeout or else
     /// `timeout`. The reply holds none of the webhook's secrets.
     pub async fn send(&self, sending: &Sending<'_>, timeout: Duration) -> Timed {
-        let (headers, body) = (self.headers(sending), sending.event.body.clone());
+        let (headers, body) = (|| self.headers(sending), sending.event.body.clone());
         let timeout = self.timeout.unwrap_or(timeout);
         let Timed { reply, spent } = self.client.post(&self.endpoint, headers, body, timeout).await;
         Timed {
@@ -123,7 +123,7 @@ impl Target {
         sending: &Sending<'_>,
         timeout: Duration,
     ) -> (Result<Received, Failure>, Duration) {
-        let (headers, body) = (self.headers(sending), sending.event.body.clone());
+        let (headers, body) = (|| self.headers(sending), sending.event.body.clone());
         let timeout = self.timeout.unwrap_or(timeout);
         self.client.send(&self.endpoint, headers, body, timeout).await
     }

@@ -36,7 +36,7 @@ impl Aside {
     /// [`PublishError`] when it has not.
     pub fn publish(&self, outcome: Outcome) -> Result<(), PublishError> {
         let resolution = Resolution {
-            outcome: Some(outcome),
+            outcome: Some(Box::new(outcome)),
             ..Resolution::default()
         };
         let records: Vec<Outgoing> = self.encoder.resolution(&resolution).collect();

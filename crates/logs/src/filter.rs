@@ -1,6 +1,7 @@
 //! Which outcomes are asked for.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use postrider_types::{AccountId, EventType, Outcome, OutcomeResult, Timestamp, WebhookId};
 
@@ -74,7 +75,8 @@ impl Filter {
     /// Whether an outcome of this date is asked for.
     #[must_use]
     pub fn matches(&self, outcome: &Outcome, date: Timestamp) -> bool {
-        let same = |asked: &Option<String>, found: &Option<String>| asked.is_none() || asked == found;
+        let same =
+            |asked: &Option<String>, found: &Option<Arc<str>>| asked.is_none() || asked.as_deref() == found.as_deref();
         let of = &self.accounts;
         of.as_ref().is_none_or(|of| of.contains(&outcome.account_id))
             && self.webhook.as_ref().is_none_or(|asked| *asked == outcome.webhook_id)

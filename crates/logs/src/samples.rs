@@ -66,9 +66,9 @@ impl Seed {
             event: EventType::ALL[self.event],
             trigger: Trigger::Event,
             endpoint: format!("https://m.example/{}", self.webhook),
-            order_id: Some(self.order.to_string()),
-            transaction_id: self.order.is_multiple_of(2).then(|| format!("{}_1", self.order)),
-            tracking: Some(format!("T{}", self.order % 3)),
+            order_id: Some(self.order.to_string().into()),
+            transaction_id: self.order.is_multiple_of(2).then(|| format!("{}_1", self.order).into()),
+            tracking: Some(format!("T{}", self.order % 3).into()),
             carrier: None,
             code: None,
             message: None,
@@ -79,7 +79,7 @@ impl Seed {
             retry: self.retry,
             max_retries: 10,
             status_code: status,
-            status_text: status.map(|status| status.to_string()),
+            status_text: status.map(|status| status.to_string().into()),
             error: None,
             date_start: date,
             date_end: date,
@@ -94,7 +94,7 @@ impl Seed {
                 truncated: false,
             }),
             trace_id: None,
-            instance: "postrider-0".to_owned(),
+            instance: "postrider-0".into(),
         }
     }
 

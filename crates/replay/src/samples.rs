@@ -52,7 +52,7 @@ pub(crate) fn outcome(number: i64, result: OutcomeResult, replay: Option<&str>) 
         next_attempt_at: None,
     };
     let issuer = Issuer {
-        instance: "i-0".to_owned(),
+        instance: "i-0".into(),
         max_retries: 10,
     };
     issuer.outcome(&event(number), &webhook, &progress, ending)

@@ -126,8 +126,9 @@ impl Router {
         debug!(delivery.id = %id, error.kind = skip.why.kind.as_str(), "Delivery skipped");
         self.metrics.skipped(event.event_type);
         let ending = Ending::skipped(skip.why.clone());
+        let outcome = self.issuer.outcome(event, &skip.webhook, &skip.progress, ending);
         Resolution {
-            outcome: Some(self.issuer.outcome(event, &skip.webhook, &skip.progress, ending)),
+            outcome: Some(Box::new(outcome)),
             ..Resolution::default()
         }
     }

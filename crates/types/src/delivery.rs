@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::event::{Event, EventId};
-use crate::position::Origin;
+use crate::position::{Origin, written};
 use crate::settlement::Share;
 use crate::webhook::{Webhook, WebhookId};
 
@@ -24,7 +24,7 @@ impl DeliveryId {
     /// The id of what the record at `origin` owes to `webhook`.
     #[must_use]
     pub fn new(origin: &Origin, webhook: &WebhookId) -> Self {
-        Self(format!("{origin}.{webhook}"))
+        Self(written(format_args!("{origin}.{webhook}")))
     }
 
     /// The id of a Test or a first connection, which no record brought.
@@ -94,7 +94,7 @@ impl ParkCause {
 /// A W3C trace context parent, `00-<trace id>-<span id>-<flags>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TraceParent(Box<str>);
+pub struct TraceParent(Arc<str>);
 
 /// The text is no trace parent of version 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -152,7 +152,7 @@ impl TryFrom<String> for TraceParent {
 
 impl From<TraceParent> for String {
     fn from(parent: TraceParent) -> Self {
-        parent.0.into()
+        parent.0.as_ref().to_owned()
     }
 }
 

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::position::Origin;
+use crate::position::{Origin, written};
 
 /// What kind of fact an event is. Closed, so it can be a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -147,7 +147,7 @@ impl<'de> Deserialize<'de> for EventId {
 impl From<&Origin> for EventId {
     /// The position id, for records that bring no id of their own.
     fn from(origin: &Origin) -> Self {
-        Self(origin.to_string().into())
+        Self(written(format_args!("{origin}")).into())
     }
 }
 
@@ -170,17 +170,17 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     /// `OrderID`
-    pub order_id: Option<Box<str>>,
+    pub order_id: Option<Arc<str>>,
     /// `TransactionID`
-    pub transaction_id: Option<Box<str>>,
+    pub transaction_id: Option<Arc<str>>,
     /// `tracking`
-    pub tracking: Option<Box<str>>,
+    pub tracking: Option<Arc<str>>,
     /// `TrackingCarrier`
-    pub carrier: Option<Box<str>>,
+    pub carrier: Option<Arc<str>>,
     /// `code`, when it is an integer or the text of one.
     pub code: Option<i64>,
     /// `message`
-    pub message: Option<Box<str>>,
+    pub message: Option<Arc<str>>,
     /// `is_return`
     pub is_return: bool,
 }

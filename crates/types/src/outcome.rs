@@ -2,6 +2,7 @@
 //! `schemas/outcome.v1.json` is its contract.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -217,17 +218,17 @@ pub struct Outcome {
     /// The URL, without userinfo and without the query's values.
     pub endpoint: String,
     /// `OrderID`
-    pub order_id: Option<String>,
+    pub order_id: Option<Arc<str>>,
     /// `TransactionID`
-    pub transaction_id: Option<String>,
+    pub transaction_id: Option<Arc<str>>,
     /// `tracking`
-    pub tracking: Option<String>,
+    pub tracking: Option<Arc<str>>,
     /// `TrackingCarrier`
-    pub carrier: Option<String>,
+    pub carrier: Option<Arc<str>>,
     /// `code`
     pub code: Option<i64>,
     /// `message`
-    pub message: Option<String>,
+    pub message: Option<Arc<str>>,
     /// `is_return`
     pub is_return: bool,
     /// The replay this belongs to.
@@ -243,7 +244,7 @@ pub struct Outcome {
     /// The HTTP status, or the code that stands for the error.
     pub status_code: Option<u16>,
     /// The status in words.
-    pub status_text: Option<String>,
+    pub status_text: Option<Cow<'static, str>>,
     /// Why there is no HTTP status.
     pub error: Option<OutcomeError>,
     /// When the attempt began.
@@ -265,7 +266,7 @@ pub struct Outcome {
     /// The trace's id.
     pub trace_id: Option<String>,
     /// The instance that made the attempt.
-    pub instance: String,
+    pub instance: Arc<str>,
 }
 
 /// How an attempt, or a decision to make none, ended.
@@ -298,7 +299,7 @@ impl Ending {
 #[derive(Debug, Clone)]
 pub struct Issuer {
     /// `instance_id`
-    pub instance: String,
+    pub instance: Arc<str>,
     /// `delivery.retry.max_retries`
     pub max_retries: u32,
 }
@@ -317,7 +318,6 @@ impl Issuer {
             .status
             .or_else(|| met.error.as_ref().and_then(|error| error.kind.status_code()));
         let facts = &event.facts;
-        let text = |value: &Option<Box<str>>| value.as_deref().map(str::to_owned);
         Outcome {
             schema: Cow::Borrowed(SCHEMA),
             delivery_id: DeliveryId::new(&event.origin, &webhook.id),
@@ -327,12 +327,12 @@ impl Issuer {
             event: event.event_type,
             trigger: progress.trigger,
             endpoint: webhook.endpoint(),
-            order_id: text(&facts.order_id),
-            transaction_id: text(&facts.transaction_id),
-            tracking: text(&facts.tracking),
-            carrier: text(&facts.carrier),
+            order_id: facts.order_id.clone(),
+            transaction_id: facts.transaction_id.clone(),
+            tracking: facts.tracking.clone(),
+            carrier: facts.carrier.clone(),
             code: facts.code,
-            message: text(&facts.message),
+            message: facts.message.clone(),
             is_return: facts.is_return,
             replay: progress.replay.clone(),
             result: ending.result,
@@ -340,7 +340,7 @@ impl Issuer {
             retry: progress.attempts,
             max_retries: webhook.max_retries(self.max_retries),
             status_code,
-            status_text: status_code.map(|code| status::meaning(code).into_owned()),
+            status_text: status_code.map(status::meaning),
             error: met.error,
             date_start: timing.map(|timing| timing.start),
             date_end: timing.map(|timing| timing.end),
@@ -353,7 +353,7 @@ impl Issuer {
             },
             response: met.response,
             trace_id: progress.trace.as_ref().map(|trace| trace.trace_id().to_owned()),
-            instance: self.instance.clone(),
+            instance: Arc::clone(&self.instance),
         }
     }
 }

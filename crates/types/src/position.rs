@@ -73,6 +73,15 @@ pub struct Origin {
     pub timestamp: Timestamp,
 }
 
+/// A text that is made for every event or delivery: longer than most, so that it does not grow while it is written.
+pub(crate) fn written(text: fmt::Arguments<'_>) -> String {
+    const LONG: usize = 96;
+    let mut written = String::with_capacity(LONG);
+    // A string takes everything.
+    let _ = fmt::write(&mut written, text);
+    written
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -189,7 +189,7 @@ pub struct DeadLetter {
 #[derive(Debug, Default)]
 pub struct Resolution {
     /// What the attempt came to; none when it was parked without one.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<Box<Outcome>>,
     /// The successor that waits in a retry topic.
     pub parked: Option<Parked>,
     /// The dead letter that ends it.

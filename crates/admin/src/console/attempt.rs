@@ -56,7 +56,7 @@ pub(super) struct Response {
 
 impl Attempt {
     pub(super) fn of(outcome: &Outcome) -> Self {
-        let text = |text: &Option<String>| Text::of(text.as_deref().unwrap_or_default());
+        let text = |text: Option<&str>| Text::of(text.unwrap_or_default());
         let delivery = outcome.delivery_id.as_str();
         Self {
             delivery: Text::of(delivery),
@@ -67,10 +67,10 @@ impl Attempt {
             max_retries: outcome.max_retries,
             started: outcome.date_start.map(Moment::of),
             ended: outcome.date_end.map(Moment::of),
-            order: text(&outcome.order_id),
-            transaction: text(&outcome.transaction_id),
-            tracking: text(&outcome.tracking),
-            carrier: text(&outcome.carrier),
+            order: text(outcome.order_id.as_deref()),
+            transaction: text(outcome.transaction_id.as_deref()),
+            tracking: text(outcome.tracking.as_deref()),
+            carrier: text(outcome.carrier.as_deref()),
             endpoint: Text::of(&outcome.endpoint),
             webhook: Text::of(outcome.webhook_id.as_str()),
             account: Text::of(outcome.account_id.as_str()),
@@ -85,7 +85,7 @@ impl Attempt {
             event_time: Moment::of(outcome.event_time),
             body_bytes: outcome.request.body_bytes,
             response: outcome.response.as_ref().map(|response| Response {
-                kind: text(&response.content_type),
+                kind: text(response.content_type.as_deref()),
                 excerpt: excerpt(&response.body),
                 body: Text::body(&response.body),
                 truncated: response.truncated,

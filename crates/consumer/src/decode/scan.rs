@@ -1,7 +1,9 @@
 //! One validating pass over a payload. It goes through every field, so that what is passed on is
 //! well-formed JSON in all its parts, and keeps only the few that routing and outcomes need.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use postrider_types::Facts;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -30,20 +32,20 @@ pub enum NotAnEvent {
     NotObject,
 }
 
-/// A field that may name the event's type or account.
+/// A field that may name the event's type or account; borrowed from the payload where that can be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Field {
+pub enum Field<'a> {
     /// Not there, or null.
     #[default]
     Absent,
     /// A string, or an integer's digits.
-    Text(Box<str>),
+    Text(Cow<'a, str>),
     /// Something else.
     Other,
 }
 
-impl Field {
-    fn text(self) -> Option<Box<str>> {
+impl<'a> Field<'a> {
+    fn text(self) -> Option<Cow<'a, str>> {
         match self {
             Self::Text(text) => Some(text),
             Self::Absent | Self::Other => None,
@@ -53,11 +55,11 @@ impl Field {
 
 /// What one pass over a payload found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Scan {
+pub struct Scan<'a> {
     /// `event`
-    pub event: Field,
+    pub event: Field<'a>,
     /// `account_id`
-    pub account: Field,
+    pub account: Field<'a>,
     /// What outcomes tell.
     pub facts: Facts,
 }
@@ -66,7 +68,7 @@ pub struct Scan {
 ///
 /// # Errors
 /// [`NotAnEvent`] when it is no UTF-8, no well-formed JSON, or no object.
-pub fn scan(value: &[u8]) -> Result<Scan, NotAnEvent> {
+pub fn scan(value: &[u8]) -> Result<Scan<'_>, NotAnEvent> {
     let text = std::str::from_utf8(value).map_err(|error| NotAnEvent::NotUtf8 {
         at: error.valid_up_to(),
     })?;
@@ -120,7 +122,7 @@ impl Known {
 struct Top;
 
 impl<'de> Visitor<'de> for Top {
-    type Value = Option<Scan>;
+    type Value = Option<Scan<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON document")
@@ -137,7 +139,7 @@ impl<'de> Visitor<'de> for Top {
             if std::mem::replace(&mut seen[known as usize], true) && known.is_unique() {
                 return Err(de::Error::custom(format_args!("the field `{}` stands twice", key.0)));
             }
-            let raw: &RawValue = map.next_value()?;
+            let raw: &'de RawValue = map.next_value()?;
             scan.keep(known, read(raw).map_err(de::Error::custom)?, raw.get());
         }
         Ok(Some(scan))
@@ -173,7 +175,7 @@ impl<'de> Visitor<'de> for Top {
 }
 
 /// A key, borrowed where it holds no escapes.
-struct Key<'a>(std::borrow::Cow<'a, str>);
+struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -195,20 +197,22 @@ impl<'de> Deserialize<'de> for Key<'de> {
 }
 
 /// Reads a known field's value, whose text was only skimmed so far.
-fn read(raw: &RawValue) -> serde_json::Result<Field> {
+fn read(raw: &RawValue) -> serde_json::Result<Field<'_>> {
     let text = raw.get();
+    if text.starts_with('"') {
+        return Ok(Field::Text(serde_json::from_str::<Key<'_>>(text)?.0));
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     Checked { depth: 1 }.deserialize(&mut reader)?;
     Ok(match text.as_bytes().first() {
         Some(b'n') => Field::Absent,
-        Some(b'"') => Field::Text(serde_json::from_str(text)?),
         Some(b'-' | b'0'..=b'9') if !text.contains(['.', 'e', 'E']) => Field::Text(text.into()),
         _ => Field::Other,
     })
 }
 
-impl Scan {
-    fn keep(&mut self, known: Known, field: Field, raw: &str) {
+impl<'a> Scan<'a> {
+    fn keep(&mut self, known: Known, field: Field<'a>, raw: &str) {
         let facts = &mut self.facts;
         match known {
             Known::Event => {
@@ -231,12 +235,10 @@ impl Scan {
 }
 
 /// A text cut to what outcomes carry, never inside a character.
-fn short(field: Field) -> Option<Box<str>> {
+fn short(field: Field<'_>) -> Option<Arc<str>> {
     let text = field.text()?;
-    match text.char_indices().nth(KEPT) {
-        Some((end, _)) => Some(text[..end].into()),
-        None => Some(text),
-    }
+    let longer = (text.len() > KEPT).then(|| text.char_indices().nth(KEPT)).flatten();
+    Some(text[..longer.map_or(text.len(), |(end, _)| end)].into())
 }
 
 /// Goes through a value without keeping it. Unlike serde's own way of ignoring, it decodes every

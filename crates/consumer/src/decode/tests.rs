@@ -57,7 +57,7 @@ fn a_tracking_payload_becomes_an_event_with_its_own_bytes() {
     ]
     .map(Option::unwrap);
     assert_eq!(
-        texts.map(String::from),
+        texts.map(|text| text.to_string()),
         ["24957298", "48572_1", "WZ116539070", "FedEx", "Shipment delivered"]
     );
     assert_eq!((facts.code, facts.is_return), (Some(6), false));

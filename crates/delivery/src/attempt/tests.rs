@@ -256,7 +256,7 @@ async fn make(attempts: &Attempts, webhook: Webhook) -> (Settled, Losses) {
 fn only(settled: Settled) -> Outcome {
     let mut resolutions = settled.resolutions;
     assert_eq!(resolutions.len(), 1);
-    resolutions.remove(0).outcome.unwrap()
+    *resolutions.remove(0).outcome.unwrap()
 }
 
 fn secretive(url: &str) -> Webhook {

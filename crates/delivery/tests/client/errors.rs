@@ -142,7 +142,7 @@ async fn an_upload_that_nobody_reads_ends_at_the_deadline() {
     let timeout = Duration::from_millis(400);
     let timed = caller
         .client
-        .post(&endpoint, hyper::HeaderMap::new(), body, timeout)
+        .post(&endpoint, hyper::HeaderMap::new, body, timeout)
         .await;
     assert_eq!(failed(timed.reply).kind, ErrorKind::Timeout);
     assert!(timed.spent >= timeout);

@@ -103,7 +103,7 @@ async fn a_name_server_that_is_silent_is_a_dns_failure_within_its_budget() {
     let endpoint = caller.endpoint("http://silent.example/");
     let timed = caller
         .client
-        .post(&endpoint, hyper::HeaderMap::new(), "{}".into(), PATIENCE)
+        .post(&endpoint, hyper::HeaderMap::new, "{}".into(), PATIENCE)
         .await;
     assert_eq!(failed(timed.reply).kind, ErrorKind::Dns);
     assert!(timed.spent < Duration::from_secs(5), "{:?}", timed.spent);

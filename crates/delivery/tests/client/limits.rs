@@ -100,7 +100,7 @@ async fn a_body_of_64_kib_is_read_and_its_connection_kept() {
     for _ in 0..3 {
         let sent = caller
             .client
-            .send(&endpoint, hyper::HeaderMap::new(), "{}".into(), Duration::from_secs(20));
+            .send(&endpoint, hyper::HeaderMap::new, "{}".into(), Duration::from_secs(20));
         let received = sent.await.0.unwrap();
         assert_eq!((received.body.len(), received.complete), (64 << 10, true));
         // Kept for outcomes is less.
@@ -143,7 +143,7 @@ async fn framing_that_costs_more_than_the_body_ends_the_reading() {
     let endpoint = caller.endpoint(&server.url());
     let sent = caller
         .client
-        .send(&endpoint, hyper::HeaderMap::new(), "{}".into(), PATIENCE);
+        .send(&endpoint, hyper::HeaderMap::new, "{}".into(), PATIENCE);
     let received = sent.await.0.unwrap();
     assert!(!received.complete);
     assert!((1024..60_000).contains(&received.body.len()), "{}", received.body.len());
@@ -175,7 +175,7 @@ async fn a_body_that_hangs_is_a_truncated_answer_at_the_deadline() {
     for expected in 1..=2 {
         let timed = caller
             .client
-            .post(&endpoint, hyper::HeaderMap::new(), "{}".into(), timeout)
+            .post(&endpoint, hyper::HeaderMap::new, "{}".into(), timeout)
             .await;
         assert!(timed.spent >= timeout);
         let answer = answered(timed.reply);

@@ -177,7 +177,7 @@ impl Caller {
 
 pub(crate) async fn post(client: &Client, endpoint: &Endpoint, timeout: Duration) -> Reply {
     let body = Bytes::from_static(b"{\"code\":6}");
-    client.post(endpoint, HeaderMap::new(), body, timeout).await.reply
+    client.post(endpoint, HeaderMap::new, body, timeout).await.reply
 }
 
 #[track_caller]

@@ -223,7 +223,7 @@ async fn an_http_2_connection_lives_as_long_as_its_bytes_belong_to_answers() {
     for _ in 0..40 {
         let sent = caller
             .client
-            .send(&endpoint, hyper::HeaderMap::new(), "{}".into(), PATIENCE);
+            .send(&endpoint, hyper::HeaderMap::new, "{}".into(), PATIENCE);
         assert!(sent.await.0.unwrap().complete);
     }
     assert_eq!(server.accepted(), 1);

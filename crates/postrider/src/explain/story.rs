@@ -179,15 +179,15 @@ impl Teller<'_> {
         event: Option<&Event>,
         legs: &BTreeMap<Leg, (Vec<Outcome>, Option<Waits>)>,
     ) -> Option<ExplainedEvent> {
+        let text = |value: &Option<Arc<str>>| value.as_deref().map(str::to_owned);
         let parked = legs.values().find_map(|(_, waits)| Some(&*waits.as_ref()?.event));
         if let Some(event) = event.or(parked) {
-            let text = |value: &Option<Box<str>>| value.as_deref().map(str::to_owned);
             let facts = &event.facts;
             let ids = [&facts.order_id, &facts.transaction_id, &facts.tracking].map(text);
             return Some(blank(origin, (&event.id, event.event_type, &event.account), ids));
         }
         let outcome = legs.values().find_map(|(outcomes, _)| outcomes.first())?;
-        let ids = [&outcome.order_id, &outcome.transaction_id, &outcome.tracking].map(Clone::clone);
+        let ids = [&outcome.order_id, &outcome.transaction_id, &outcome.tracking].map(text);
         Some(blank(
             origin,
             (&outcome.event_id, outcome.event, &outcome.account_id),

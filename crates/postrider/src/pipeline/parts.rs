@@ -245,7 +245,7 @@ impl Core {
 
     fn issuer(&self) -> Issuer {
         Issuer {
-            instance: self.config.instance_id.clone(),
+            instance: self.config.instance_id.as_str().into(),
             max_retries: self.config.delivery.retry.max_retries,
         }
     }

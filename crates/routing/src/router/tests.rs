@@ -64,7 +64,7 @@ impl Stage {
         settled
             .resolutions
             .into_iter()
-            .map(|one| one.outcome.unwrap())
+            .map(|one| *one.outcome.unwrap())
             .collect()
     }
 
@@ -147,7 +147,7 @@ async fn what_a_disabled_webhook_misses_is_a_skipped_outcome() {
         (None, None, None)
     );
     assert_eq!(outcome.endpoint, "https://m.example/hooks?token=***");
-    assert_eq!(outcome.instance, "postrider-0");
+    assert_eq!(&*outcome.instance, "postrider-0");
     let skipped = r#"postrider_deliveries_total{event="tracking_update",result="skipped"}"#;
     assert_eq!(stage.metric(skipped), "1");
     assert_eq!(
