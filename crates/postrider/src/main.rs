@@ -14,6 +14,11 @@ mod receiver;
 mod secrets;
 mod shutdown;
 mod telemetry;
+#[cfg(feature = "otel")]
+mod traces;
+#[cfg(not(feature = "otel"))]
+#[path = "no_traces.rs"]
+mod traces;
 
 use std::collections::BTreeMap;
 use std::env;

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use postrider_types::delivery::TraceParent;
 use postrider_types::outcome::{Ending, Issuer};
 use postrider_types::{Arrival, Carrier, Delivery, DeliveryId, Event, Resolution, Settled};
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -20,6 +21,7 @@ pub struct Router {
     issuer: Issuer,
     record_skipped: bool,
     metrics: Metrics,
+    traced: bool,
 }
 
 /// A later stage has ended, and nothing can be handed on.
@@ -38,7 +40,15 @@ impl Router {
             issuer,
             record_skipped,
             metrics,
+            traced: false,
         }
+    }
+
+    /// The same, which says of what ends here which trace it belongs to.
+    #[must_use]
+    pub const fn traced(mut self, traced: bool) -> Self {
+        self.traced = traced;
+        self
     }
 
     /// Routes until `arrivals` ends or a later stage is gone. In the latter case the records it holds
@@ -106,6 +116,7 @@ impl Router {
         let ending = Ending::skipped(skip.why.clone());
         Resolution {
             outcome: Some(self.issuer.outcome(event, &skip.webhook, &skip.progress, ending)),
+            parent: self.traced.then(|| TraceParent::of_record(event)).flatten(),
             ..Resolution::default()
         }
     }
