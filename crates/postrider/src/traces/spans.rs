@@ -29,29 +29,40 @@ pub(super) fn of(outcome: &Outcome, parent: Option<&TraceParent>, now: Timestamp
 }
 
 fn attempt(outcome: &Outcome, trace: TraceId, delivery: Id) -> Option<SpanData> {
-    let (start, spent) = (SystemTime::from(outcome.date_start?), outcome.time_spent_ms?);
+    let (start, end) = time(outcome)?;
     let mut attributes = common(outcome);
     attributes.push(KeyValue::new("postrider.attempt", i64::from(outcome.attempt)));
-    attributes.push(KeyValue::new("postrider.time_spent_ms", spent));
+    attributes.extend(
+        outcome
+            .time_spent_ms
+            .map(|spent| KeyValue::new("postrider.time_spent_ms", spent)),
+    );
     attributes.push(KeyValue::new("http.request.method", "POST"));
     attributes.extend(met(outcome));
     Some(SpanData {
         parent_span_id: SpanId::from(delivery.as_u64()),
         span_kind: SpanKind::Client,
         start_time: start,
-        end_time: start + Duration::from_secs_f64(spent.max(0.0) / 1_000.0),
+        end_time: end,
         attributes,
         status: status(outcome, outcome.result == OutcomeResult::Success),
         ..span("webhook attempt", trace, delivery.of_attempt(outcome.attempt))
     })
 }
 
+/// When the attempt began and ended, the end more exactly than `date_end`.
+fn time(outcome: &Outcome) -> Option<(SystemTime, SystemTime)> {
+    let start = SystemTime::from(outcome.date_start?);
+    let spent = Duration::from_secs_f64(outcome.time_spent_ms?.max(0.0) / 1_000.0);
+    Some((start, start + spent))
+}
+
 fn whole(outcome: &Outcome, trace: TraceId, delivery: Id, parent: Option<&TraceParent>, now: Timestamp) -> SpanData {
-    let end = outcome.date_end.unwrap_or(now);
+    let (start, end) = time(outcome).unwrap_or_else(|| (now.into(), now.into()));
     // A replay is as late as the person who asked for it: only its last stay is told.
     let begin = match outcome.trigger {
-        Trigger::Event => outcome.event_time.min(end),
-        _ => outcome.date_start.unwrap_or(end),
+        Trigger::Event => SystemTime::from(outcome.event_time).min(start),
+        _ => start,
     };
     let mut attributes = common(outcome);
     attributes.extend(origin(outcome));
@@ -67,8 +78,8 @@ fn whole(outcome: &Outcome, trace: TraceId, delivery: Id, parent: Option<&TraceP
         parent_span_id: parent.unwrap_or(SpanId::INVALID),
         parent_span_is_remote: parent.is_some(),
         span_kind: SpanKind::Consumer,
-        start_time: begin.into(),
-        end_time: end.into(),
+        start_time: begin,
+        end_time: end,
         attributes,
         status: status(outcome, outcome.result != OutcomeResult::Failed),
         ..span("webhook delivery", trace, delivery)
@@ -237,6 +248,7 @@ mod tests {
         assert_eq!(get(delivery, "postrider.attempts").as_deref(), Some("2"));
         assert_eq!(get(delivery, "messaging.destination.name").as_deref(), Some("tracking"));
         assert!(delivery.start_time < attempt.start_time);
+        assert_eq!(delivery.end_time, attempt.end_time);
     }
 
     #[test]
