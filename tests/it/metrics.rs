@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use postrider_tests::contract::sample;
+use postrider_tests::patience::{PATIENCE, until};
 use postrider_tests::{Answer, Receiver, Scene, Sent};
 use serde_json::json;
 
@@ -66,4 +67,30 @@ async fn a_daemon_exports_the_metrics_of_the_table_and_nothing_else() -> Result<
     let line = "postrider_webhook_oldest_undelivered_seconds{webhook=\"wh\"}";
     assert!(after.contains(line), "{after}");
     Ok(())
+}
+
+#[tokio::test]
+async fn the_age_of_what_is_retried_grows_until_it_is_delivered() -> Result<()> {
+    const AGE: &str = "postrider_webhook_oldest_undelivered_seconds";
+    let receiver = Receiver::start().await?;
+    receiver.answer("/hook", [Answer::status(503)]);
+    let mut scene = Scene::new("oldest").await?;
+    scene.webhooks([json!({ "id": "wh", "url": receiver.url("/hook"), "events": ["tracking_update"] })]);
+    let daemon = scene.start().await?;
+    let age = |is_enough: fn(f64) -> bool| {
+        let daemon = &daemon;
+        let ask = move || async move {
+            let age = daemon.metric(AGE, &["webhook=\"wh\""]).await?;
+            Ok(is_enough(age).then_some(()))
+        };
+        async move { until("the age", PATIENCE, ask).await }
+    };
+    scene
+        .topic("tracking")
+        .produce([Sent::value(sample("tracking_update"))])
+        .await?;
+    receiver.wait_for("/hook", 2).await?;
+    age(|age| age > 2.0).await?;
+    receiver.answer("/hook", [Answer::ok()]);
+    age(|age| age == 0.0).await
 }

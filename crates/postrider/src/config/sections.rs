@@ -94,12 +94,11 @@ fn bad_collector(endpoint: &str) -> Option<&'static str> {
         .then_some("holds more than an address; credentials go into the variable OTEL_EXPORTER_OTLP_HEADERS")
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "otel"))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(feature = "otel")]
     fn a_collector_is_named_by_its_address_alone() {
         for good in ["http://127.0.0.1:4318", "https://collector.example/otlp"] {
             assert_eq!(bad_collector(good), None, "{good}");
