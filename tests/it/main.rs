@@ -28,6 +28,8 @@ mod layering;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod parked;
 #[cfg(test)]
 mod poison;
@@ -43,5 +45,7 @@ mod secured;
 mod signals;
 #[cfg(test)]
 mod signatures;
+#[cfg(test)]
+mod tracing;
 #[cfg(test)]
 mod webhooks;

@@ -25,6 +25,7 @@
 pub mod binary;
 pub mod broker;
 pub mod browser;
+pub mod collector;
 pub mod contract;
 pub mod daemon;
 pub mod dns;

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_types::delivery::{Progress, Waiting};
+use postrider_types::delivery::{Progress, TraceParent, Waiting};
 use postrider_types::outcome::{Ending, Issuer, Met, OutcomeError, Timing};
 use postrider_types::{
     Clock, DeadLetter, DeadLetterReason, Delivery, DeliveryId, Notice, OutcomeResult, ParkCause, Parked, Resolution,
@@ -82,6 +82,7 @@ pub struct Attempts {
     permanent_statuses: Vec<u16>,
     metrics: Metrics,
     largest_parked: usize,
+    traced: bool,
 }
 
 impl Attempts {
@@ -103,7 +104,15 @@ impl Attempts {
             permanent_statuses: config.retry.permanent_statuses.clone(),
             metrics,
             largest_parked,
+            traced: false,
         }
+    }
+
+    /// The same, whose requests name the attempt's own span as their parent, for whoever tells of it.
+    #[must_use]
+    pub const fn traced(mut self, traced: bool) -> Self {
+        self.traced = traced;
+        self
     }
 
     /// Makes the delivery's next attempt; a target that could not be prepared fails it unsent. An attempt that is
@@ -123,7 +132,10 @@ impl Attempts {
             due,
             share,
         } = delivery;
-        let owed = Owed::new(event, webhook, progress, chance);
+        let mut owed = Owed::new(event, webhook, progress, chance);
+        if self.traced && owed.trace.is_sampled() {
+            owed.begin_span();
+        }
         let start = self.clock.now();
         if let Some(due) = due {
             self.metrics.retried(start.since(due));
@@ -257,6 +269,7 @@ impl Attempts {
             result = outcome.result.as_str(),
             status = outcome.status_code,
             error = outcome.error.as_ref().map(|error| error.kind.as_str()),
+            trace_id = owed.trace.trace_id(),
             "Attempt made"
         );
         let dead_letter = match verdict {
@@ -272,6 +285,7 @@ impl Attempts {
             dead_letter,
             outcome: Some(outcome),
             status_change: None,
+            parent: self.traced.then(|| TraceParent::of_record(&owed.event)).flatten(),
         }
     }
 

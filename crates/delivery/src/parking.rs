@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_types::delivery::{Progress, Waiting};
+use postrider_types::delivery::{Progress, TraceParent, Waiting};
 use postrider_types::outcome::{Ending, Issuer, OutcomeError};
 use postrider_types::{Clock, Delivery, ErrorKind, Event, ParkCause, Parked, Resolution, Share};
 
@@ -32,6 +32,7 @@ pub(crate) struct Parking {
     clock: Clock,
     metrics: Metrics,
     largest: usize,
+    traced: bool,
 }
 
 impl Parking {
@@ -48,7 +49,14 @@ impl Parking {
             clock,
             metrics,
             largest,
+            traced: false,
         }
+    }
+
+    /// The same, which says of what ends here which trace it belongs to.
+    pub(crate) const fn traced(mut self, traced: bool) -> Self {
+        self.traced = traced;
+        self
     }
 
     /// Whether a delivery of this event can be parked at all.
@@ -83,6 +91,7 @@ impl Parking {
             webhook.id = %delivery.webhook.id,
             cause = cause.as_str(),
             parkings,
+            trace_id = delivery.progress.trace.as_ref().map(TraceParent::trace_id),
             "Delivery parked without an attempt"
         );
         let waiting = Waiting {
@@ -118,9 +127,11 @@ impl Parking {
         tracing::debug!(
             delivery.id = %outcome.delivery_id,
             error.kind = ErrorKind::WebhookDisabled.as_str(),
+            trace_id = outcome.trace_id,
             "Delivery skipped"
         );
         let resolution = Resolution {
+            parent: self.traced.then(|| TraceParent::of_record(event)).flatten(),
             outcome: Some(Box::new(outcome)),
             ..Resolution::default()
         };

@@ -14,17 +14,22 @@ mod receiver;
 mod secrets;
 mod shutdown;
 mod telemetry;
+#[cfg(feature = "otel")]
+mod traces;
+#[cfg(not(feature = "otel"))]
+#[path = "no_traces.rs"]
+mod traces;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
 pub(crate) use postrider_types::visible;
+use tikv_jemallocator::Jemalloc;
 
 /// Most of what a delivery allocates is freed by another thread, which this allocator is good at.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     // More than one TLS implementation can be linked in; the first choice wins for the whole process.

@@ -50,7 +50,7 @@ use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
 use postrider_routing::{Router, SharedTable};
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Fault, Successes, Timestamp, Undelivered, WebhookId};
+use postrider_types::{Clock, Fault, Settled, Successes, Timestamp, Undelivered, WebhookId};
 use postrider_webhooks::Directory;
 use prometheus::Registry;
 use rand::SeedableRng;
@@ -67,6 +67,7 @@ use crate::panics;
 use crate::secrets::KeySource;
 use crate::shutdown::Signals;
 use crate::telemetry;
+use crate::traces::Traces;
 
 pub(crate) use reload::Reload;
 
@@ -277,16 +278,17 @@ impl Core {
         let (due_in, due) = mpsc::channel(ARRIVALS);
         let (fresh_in, fresh) = mpsc::channel(DELIVERIES);
         let (retries_in, retries) = mpsc::channel(DELIVERIES);
-        let (settled_in, settled) = mpsc::channel(SETTLED);
+        let (committed_in, settled) = mpsc::channel(SETTLED);
         let router = self.router(table);
         let membership = consumer.membership();
+        let flush = self.flush.clone();
+        let mut stages = ending::Stages::new(self.stop.clone());
+        let settled_in = self.traced(committed_in, &mut stages)?;
         let outlets = Outlets {
             fresh: events_in,
             retries: due_in,
             settled: settled_in.clone(),
         };
-        let flush = self.flush.clone();
-        let mut stages = ending::Stages::new(self.stop.clone());
         stages.thread("consumer", move || consumer.run(outlets))?;
         let second = router.clone();
         stages.task("router of events", router.run(events, fresh_in, settled_in.clone()));

@@ -6,7 +6,7 @@ use anyhow::Context;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::runtime::Handle;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -128,6 +128,16 @@ impl Collector for Tasks {
         self.gauge.set(i64::try_from(alive).unwrap_or(i64::MAX));
         self.gauge.collect()
     }
+}
+
+/// Registers the count of spans that the collector of traces did not take.
+pub(crate) fn register_spans_lost(registry: &Registry) -> prometheus::Result<IntCounter> {
+    let lost = IntCounter::new(
+        "postrider_trace_spans_lost_total",
+        "Spans of traces that the collector did not take",
+    )?;
+    registry.register(Box::new(lost.clone()))?;
+    Ok(lost)
 }
 
 /// Registers `build_info` and the process' own series.

@@ -257,9 +257,7 @@ impl<A: Archive> Run<A> {
     }
 
     fn parked(&self, event: Event, candidate: &Candidate, due: Timestamp) -> Parked {
-        let trace: Option<TraceParent> = event
-            .header("traceparent")
-            .and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        let trace = TraceParent::of_record(&event);
         Parked {
             event: Arc::new(event),
             tier: self.rules.tier,

@@ -53,7 +53,7 @@ pub fn plan(table: &Table, arrival: &Arrival) -> Plan {
 
 fn fresh(table: &Table, event: &Event) -> Plan {
     let matches = table.matches(event);
-    let progress = Progress::start(trace(event));
+    let progress = Progress::start(TraceParent::of_record(event));
     let owed = |webhook| Owed {
         webhook,
         progress: progress.clone(),
@@ -121,12 +121,6 @@ fn refused(refusal: Refusal) -> OutcomeError {
             message: refusal.to_string(),
         },
     }
-}
-
-/// The record's own trace; one that is not valid is as none.
-fn trace(event: &Event) -> Option<TraceParent> {
-    let value = event.header("traceparent")?;
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]

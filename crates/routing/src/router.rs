@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use postrider_types::delivery::TraceParent;
 use postrider_types::outcome::{Ending, Issuer};
 use postrider_types::{Arrival, Carrier, Delivery, DeliveryId, Event, Resolution, Settled};
 use tokio::sync::mpsc::error::TrySendError;
@@ -21,6 +22,7 @@ pub struct Router {
     issuer: Issuer,
     record_skipped: bool,
     metrics: Metrics,
+    traced: bool,
 }
 
 /// How many arrivals are taken in at once.
@@ -45,7 +47,15 @@ impl Router {
             issuer,
             record_skipped,
             metrics,
+            traced: false,
         }
+    }
+
+    /// The same, which says of what ends here which trace it belongs to.
+    #[must_use]
+    pub const fn traced(mut self, traced: bool) -> Self {
+        self.traced = traced;
+        self
     }
 
     /// Routes until `arrivals` ends or a later stage is gone. In the latter case the records it holds
@@ -129,6 +139,7 @@ impl Router {
         let outcome = self.issuer.outcome(event, &skip.webhook, &skip.progress, ending);
         Resolution {
             outcome: Some(Box::new(outcome)),
+            parent: self.traced.then(|| TraceParent::of_record(event)).flatten(),
             ..Resolution::default()
         }
     }

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::event::{Event, EventId};
 use crate::position::{Origin, written};
 use crate::settlement::Share;
+use crate::trace::SpanId;
 use crate::webhook::{Webhook, WebhookId};
 
 /// `<position id>.<webhook id>`: unique, and the same after every restart, rebalance and replay.
@@ -106,6 +107,32 @@ impl TraceParent {
     #[must_use]
     pub fn from_random(trace: u128, span: u64) -> Self {
         Self(format!("00-{:032x}-{:016x}-01", trace.max(1), span.max(1)).into())
+    }
+
+    /// The one that a record carries, if it is valid.
+    #[must_use]
+    pub fn of_record(event: &Event) -> Option<Self> {
+        let value = event.header("traceparent")?;
+        std::str::from_utf8(value).ok()?.parse().ok()
+    }
+
+    /// The same trace, with another span as the parent.
+    #[must_use]
+    pub fn under(&self, span: SpanId) -> Self {
+        let (trace, flags) = (self.trace_id(), &self.0[53..]);
+        Self(format!("00-{trace}-{:016x}-{flags}", span.as_u64()).into())
+    }
+
+    /// The 16 hexadecimal digits of the span's id.
+    #[must_use]
+    pub fn span_id(&self) -> &str {
+        &self.0[36..52]
+    }
+
+    /// Whether whoever began the trace wants it to be recorded.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(&self.0[53..], 16).is_ok_and(|flags| flags & 1 == 1)
     }
 
     /// The header's value.
@@ -273,7 +300,28 @@ mod tests {
         for bad in ["", "01-x", &good.to_uppercase(), &good[..54], &zero] {
             assert!(bad.parse::<TraceParent>().is_err(), "{bad}");
         }
+        let parent = good.parse::<TraceParent>().unwrap();
+        assert_eq!((parent.span_id(), parent.is_sampled()), ("b7ad6b7169203331", true));
+        let unsampled = good.replace("-01", "-02").parse::<TraceParent>().unwrap();
+        assert!(!unsampled.is_sampled());
         let made = TraceParent::from_random(0, 7);
         assert_eq!(made.as_str().parse::<TraceParent>().unwrap(), made);
+    }
+
+    #[test]
+    fn another_span_of_the_same_trace_keeps_its_flags() {
+        let webhook = WebhookId::new("wh").unwrap();
+        let delivery = DeliveryId::of_test(&EventId::new("e").unwrap(), &webhook);
+        let span = SpanId::of_delivery(&delivery, None).of_attempt(1);
+        for flags in ["00", "01"] {
+            let parent: TraceParent = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}")
+                .parse()
+                .unwrap();
+            let under = parent.under(span);
+            assert_eq!(under.as_str().parse(), Ok(under.clone()));
+            assert_eq!(under.trace_id(), parent.trace_id());
+            assert_eq!(under.span_id(), format!("{:016x}", span.as_u64()));
+            assert_eq!(under.is_sampled(), flags == "01");
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::delivery::{Carrier, Parked};
+use crate::delivery::{Carrier, Parked, TraceParent};
 use crate::event::{Event, Header};
 use crate::notice::{Notice, StatusChange};
 use crate::outcome::Outcome;
@@ -198,6 +198,8 @@ pub struct Resolution {
     pub notices: Vec<Notice>,
     /// What it changes of its webhook.
     pub status_change: Option<StatusChange>,
+    /// The trace parent that the source record carried, where traces are told of.
+    pub parent: Option<TraceParent>,
 }
 
 /// A record with everything its deliveries came to: what one transaction takes, whole.

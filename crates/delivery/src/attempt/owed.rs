@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use postrider_types::delivery::{Progress, TraceParent};
 use postrider_types::settlement::DeadDelivery;
-use postrider_types::{DeadLetter, DeadLetterReason, Event, Outcome, Webhook, status};
+use postrider_types::{DeadLetter, DeadLetterReason, DeliveryId, Event, Outcome, SpanId, Webhook, status};
 
 use super::Chance;
 
-/// A delivery without its share, with a trace.
+/// A delivery without its share, with the trace that its request names.
 #[derive(Debug)]
 pub(super) struct Owed {
     pub(super) event: Arc<Event>,
@@ -27,6 +27,13 @@ impl Owed {
             progress,
             trace,
         }
+    }
+
+    /// Makes the attempt a span of the trace.
+    pub(super) fn begin_span(&mut self) {
+        let delivery = DeliveryId::new(&self.event.origin, &self.webhook.id);
+        let span = SpanId::of_delivery(&delivery, self.progress.replay.as_deref());
+        self.trace = self.trace.under(span.of_attempt(self.attempt()));
     }
 
     /// The number of the attempt that is made.

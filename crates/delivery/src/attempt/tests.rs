@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use postrider_types::outcome::ResponseFacts;
 use postrider_types::webhook::{BasicAuth, CustomHeader, Signing};
-use postrider_types::{ErrorKind, EventType, Losses, NoticeKind, Outcome, Secret, Settled};
+use postrider_types::{ErrorKind, EventType, Losses, NoticeKind, Outcome, Secret, Settled, SpanId};
 use prometheus::Registry;
 use proptest::prelude::*;
 
@@ -392,6 +392,40 @@ async fn a_delivery_keeps_the_trace_it_came_with() {
     assert_eq!(receiver.requests()[0].headers["traceparent"], trace);
     let outcome = only(made.share.resolve(made.resolution).unwrap());
     assert_eq!(outcome.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+}
+
+#[tokio::test]
+async fn where_traces_are_told_each_attempt_names_its_own_span_and_the_trace_goes_on() {
+    let receiver = Receiver::start(|_, _| async { answer(503, "") }).await;
+    let attempts = attempts(RetryConfig::default()).traced(true);
+    let policy = samples::policy();
+    let webhook = Arc::new(samples::webhook("wh_1", &receiver.url));
+    let target = Target::prepare(&webhook, &policy, &samples::clients(&policy, &attempts.metrics));
+    let mut delivery = samples::delivery(&webhook, 5, &Losses::default());
+    let span = SpanId::of_delivery(&delivery.id(), None);
+    let record: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        .parse()
+        .unwrap();
+    for flags in ["-01", "-01", "-00"] {
+        let given: TraceParent = record.as_str().replace("-01", flags).parse().unwrap();
+        delivery.progress.trace = Some(given.clone());
+        let number = delivery.attempt();
+        let made = attempts
+            .make(delivery, &target, CHANCE, &CancellationToken::new())
+            .await
+            .unwrap();
+        let own = record.under(span.of_attempt(number));
+        let expected = if flags == "-01" { &own } else { &given };
+        let seen = receiver.requests().pop().unwrap();
+        assert_eq!(seen.headers["traceparent"], expected.as_str());
+        let parked = made.resolution.parked.as_ref().unwrap();
+        assert_eq!(parked.waiting.progress.trace.as_ref(), Some(&given));
+        let next = parked.waiting.progress.clone();
+        let _ = made.share.resolve(made.resolution);
+        delivery = samples::delivery(&webhook, 5, &Losses::default());
+        delivery.progress = next;
+    }
+    let _ = delivery.share.resolve(Resolution::default());
 }
 
 #[tokio::test]

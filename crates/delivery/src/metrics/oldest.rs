@@ -39,6 +39,7 @@ impl Oldest {
     fn show(&self, ages: &[(WebhookId, Duration)]) {
         let oldest = oldest_by(|webhook| self.names.label(webhook), ages);
         let mut shown = self.shown.lock();
+        shown.extend(self.names.named().iter().map(|webhook| webhook.as_str().to_owned()));
         shown.extend(oldest.keys().map(|label| (*label).to_owned()));
         for label in &*shown {
             let age = oldest.get(&**label).copied().unwrap_or_default();
@@ -90,8 +91,15 @@ mod tests {
     async fn an_age_grows_while_nothing_happens_and_is_zero_once_all_ended() {
         let undelivered = Undelivered::new(Clock::starting_at(Timestamp::from_millis(100_000)));
         let registry = Registry::new();
-        let oldest = Oldest::new(undelivered.clone(), Names::new(1)).unwrap();
+        let names = Names::new(1);
+        let oldest = Oldest::new(undelivered.clone(), names.clone()).unwrap();
         registry.register(Box::new(oldest)).unwrap();
+        let webhook = WebhookId::new("a").unwrap();
+        assert_eq!((text(&registry).as_str(), names.label(&webhook)), ("", "a"));
+        assert_eq!(
+            text(&registry),
+            r#"postrider_webhook_oldest_undelivered_seconds{webhook="a"} 0"#
+        );
         let hold = |id: &str, millis| undelivered.hold(&WebhookId::new(id).unwrap(), Timestamp::from_millis(millis));
         let first = hold("a", 90_000);
         assert_eq!(

@@ -33,6 +33,11 @@ impl Names {
         Self { named, most }
     }
 
+    /// Those that have been named so far.
+    pub(super) fn named(&self) -> Vec<WebhookId> {
+        self.named.lock().iter().cloned().collect()
+    }
+
     /// The label's value for a webhook.
     pub(super) fn label<'a>(&self, webhook: &'a WebhookId) -> &'a str {
         let mut named = self.named.lock();

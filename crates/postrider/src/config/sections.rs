@@ -6,6 +6,7 @@ use postrider_types::Fault;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 /// Where the key is that encrypts what the webhooks topic holds of secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +24,7 @@ pub(crate) struct TelemetryConfig {
     pub(crate) log: String,
     /// How log lines look.
     pub(crate) log_format: LogFormat,
-    /// Where to send traces.
+    /// Where to send traces: a collector that takes OTLP over HTTP.
     pub(crate) otlp_endpoint: Option<String>,
     /// Webhooks with metric series of their own; the rest are counted together as `other`.
     pub(crate) max_webhook_series: usize,
@@ -63,14 +64,55 @@ impl TelemetryConfig {
                           info,postrider_delivery=debug";
             faults.push(Fault::new("log", reason));
         }
-        if self.otlp_endpoint.is_some() {
-            let reason = "is set, but this build sends no traces; leave it null";
-            faults.push(Fault::new("otlp_endpoint", reason));
-        }
+        let endpoint = self.otlp_endpoint.as_deref();
+        faults.extend(
+            endpoint
+                .and_then(bad_collector)
+                .map(|why| Fault::new("otlp_endpoint", why)),
+        );
         if self.max_webhook_series > MOST_SERIES {
             let reason = format!("must be 0 to {MOST_SERIES}, or Prometheus suffers");
             faults.push(Fault::new("max_webhook_series", reason));
         }
         faults
+    }
+}
+
+/// What is wrong with a collector's address.
+fn bad_collector(endpoint: &str) -> Option<&'static str> {
+    if cfg!(not(feature = "otel")) {
+        return Some("is set, but this build sends no traces; leave it null");
+    }
+    let Ok(url) = Url::parse(endpoint) else {
+        return Some("is no URL; write one like http://collector:4318");
+    };
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Some("is not of http or https; write a URL like http://collector:4318");
+    }
+    (!is_plain || url.fragment().is_some())
+        .then_some("holds more than an address; credentials go into the variable OTEL_EXPORTER_OTLP_HEADERS")
+}
+
+#[cfg(all(test, feature = "otel"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_named_by_its_address_alone() {
+        for good in ["http://127.0.0.1:4318", "https://collector.example/otlp"] {
+            assert_eq!(bad_collector(good), None, "{good}");
+        }
+        for bad in [
+            "collector:4318",
+            "grpc://c:4317",
+            "http://",
+            "http://u:p@c",
+            "http://c?token=x",
+            "http://c#x",
+        ] {
+            let why = bad_collector(bad).unwrap_or_else(|| panic!("{bad}"));
+            assert!(!why.contains("token=x"), "{bad}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The series of everything that runs for as long as the daemon does.
 
 use postrider_types::Undelivered;
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 
 use crate::config::Config;
 use crate::telemetry;
@@ -18,6 +18,8 @@ pub(super) struct Metrics {
     /// `None` where there is no index of the logs.
     pub(super) logs: Option<postrider_logs::Metrics>,
     pub(super) replay: postrider_replay::Metrics,
+    /// Spans of traces that were not sent.
+    pub(super) spans_lost: IntCounter,
 }
 
 impl Metrics {
@@ -39,6 +41,7 @@ impl Metrics {
             routing: postrider_routing::Metrics::register(registry, delivery.deliveries())?,
             kafka: postrider_kafka::Metrics::register(registry)?,
             replay: postrider_replay::Metrics::register(registry)?,
+            spans_lost: telemetry::register_spans_lost(registry)?,
             delivery,
         })
     }

@@ -112,6 +112,7 @@ impl Core {
             self.config.routing.record_skipped,
             self.metrics.routing.clone(),
         )
+        .traced(self.is_traced())
     }
 
     /// What everything that dials has in common.
@@ -238,9 +239,31 @@ impl Core {
             failing_since,
             successes: self.successes.clone(),
             undelivered: self.undelivered.clone(),
+            traced: self.is_traced(),
             largest_parked,
         };
         Ok(Dispatcher::new(&self.config.delivery, parts).map_err(under("delivery"))?)
+    }
+
+    const fn is_traced(&self) -> bool {
+        self.config.telemetry.otlp_endpoint.is_some()
+    }
+
+    /// Where what settles goes: to the committer, by way of what tells a collector of it where there is one.
+    pub(super) fn traced(
+        &self,
+        committer: mpsc::Sender<Settled>,
+        stages: &mut ending::Stages,
+    ) -> anyhow::Result<mpsc::Sender<Settled>> {
+        let Some(endpoint) = &self.config.telemetry.otlp_endpoint else {
+            return Ok(committer);
+        };
+        let ca_file = self.config.egress.ca_file.as_deref();
+        let lost = self.metrics.spans_lost.clone();
+        let traces = Traces::start(endpoint, ca_file, &self.config.instance_id, self.clock, lost)?;
+        let (settled_in, settled) = mpsc::channel(SETTLED);
+        stages.task("teller of traces", traces.run(settled, committer));
+        Ok(settled_in)
     }
 
     fn issuer(&self) -> Issuer {

@@ -37,7 +37,7 @@ fn start(webhooks: Vec<Webhook>, record_skipped: bool) -> Stage {
         instance: "postrider-0".into(),
         max_retries: 10,
     };
-    let router = Router::new(table.clone(), issuer, record_skipped, metrics);
+    let router = Router::new(table.clone(), issuer, record_skipped, metrics).traced(true);
     let (arrivals, arrivals_rx) = mpsc::channel(8);
     let (deliveries_tx, deliveries) = mpsc::channel(8);
     let (settled_tx, settled) = mpsc::channel(8);
@@ -285,6 +285,21 @@ async fn a_valid_traceparent_is_carried_over_and_another_is_not() {
         assert_eq!(delivery.progress.trace.as_ref().map(|trace| trace.as_str()), expected);
         drop(delivery.share.resolve(Resolution::default()));
     }
+}
+
+#[tokio::test]
+async fn what_is_skipped_says_which_trace_its_record_came_with() {
+    let mut stage = start(vec![with_status("wh_1", WebhookStatus::Disabled)], true);
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut event = event("{}");
+    event.headers = vec![Header {
+        name: "traceparent".into(),
+        value: Some(Bytes::from_static(parent.as_bytes())),
+    }];
+    stage.send(event, Carrier::Source).await;
+    let settled = stage.settled.recv().await.unwrap();
+    let told = settled.resolutions[0].parent.as_ref();
+    assert_eq!(told.map(|parent| parent.as_str()), Some(parent));
 }
 
 #[tokio::test]

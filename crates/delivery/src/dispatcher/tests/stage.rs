@@ -49,6 +49,7 @@ pub(super) fn parts(config: &Config, registry: &Registry) -> Parts {
         failing_since: std::collections::HashMap::new(),
         successes: postrider_types::Successes::default(),
         undelivered: postrider_types::Undelivered::new(Clock::starting_at(START)),
+        traced: false,
         largest_parked: 1_048_588,
     }
 }

@@ -66,6 +66,7 @@ const TABLE: &[Metric] = &[
     Metric("postrider_logs_skipped_total", Counter, &[],
         "Records of the results topic that are no outcomes, passed over by the index of the logs"),
     Metric("postrider_panics_total", Counter, &[], "Faults in postrider itself that ended a task"),
+    Metric("postrider_trace_spans_lost_total", Counter, &[], "Spans of traces that the collector did not take"),
     Metric("postrider_tasks", Level, &[], "Tasks of the runtime that are alive"),
     Metric("postrider_build_info", Level, &["version", "rustc"], "The build that runs; always 1"),
     Metric("process_cpu_seconds_total", Counter, &[], "Total user and system CPU time spent in seconds."),
