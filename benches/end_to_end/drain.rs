@@ -42,6 +42,9 @@ pub(crate) const SHAPES: [Shape; 5] = [
     shape("drain-256-slow", 256, 1, 50),
 ];
 
+/// Deliveries before anything is measured.
+const WARM_UP: u64 = 50_000;
+
 /// What is to be drained, and by whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -97,6 +100,24 @@ pub(crate) struct Beside {
     pub(crate) ratio: f64,
 }
 
+/// Drains once and measures nothing: a Kafka that has just started is slow.
+pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
+    let plan = Plan {
+        name: "warm-up".to_owned(),
+        deliveries: WARM_UP,
+        concurrency: 256,
+        per_event: 1,
+        accounts: 1,
+        partitions: stage.options.partitions,
+        instances: 1,
+        wait: Duration::ZERO,
+        daemons_first: false,
+    };
+    eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
+    let scene = prepare(stage, &plan).await?;
+    drain(stage, &scene, &plan).await.map(drop)
+}
+
 /// Drains once, with the bare client before and after.
 pub(crate) async fn run(stage: &mut Stage<'_>, shape: &Shape) -> Result<Beside> {
     let plan = Plan {
@@ -112,10 +133,11 @@ pub(crate) async fn run(stage: &mut Stage<'_>, shape: &Shape) -> Result<Beside> 
     };
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = prepare(stage, &plan).await?;
-    let (connections, half) = (plan.concurrency, plan.deliveries / 2);
-    let bare_before = bare::run(&mut stage.receiver, connections, half, plan.wait).await?;
+    // Where answers take their time, fewer tell as much.
+    let requests = plan.deliveries / if plan.wait.is_zero() { 1 } else { 4 };
+    let bare_before = bare::run(&mut stage.receiver, plan.concurrency, requests, plan.wait).await?;
     let drained = drain(stage, &scene, &plan).await?;
-    let bare_after = bare::run(&mut stage.receiver, connections, half, plan.wait).await?;
+    let bare_after = bare::run(&mut stage.receiver, plan.concurrency, requests, plan.wait).await?;
     let bare = Bare::mean(bare_before, bare_after);
     Ok(Beside {
         ratio: drained.per_second / bare.per_second,

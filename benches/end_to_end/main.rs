@@ -47,6 +47,7 @@ fn main() -> Result<()> {
 async fn run(options: &Options) -> Result<()> {
     let mut stage = Stage::open(options).await?;
     let mut report = Report::begin(options)?;
+    drain::warm_up(&mut stage).await?;
     if options.names("peers") {
         run_peers(&mut stage, &mut report).await?;
     }
