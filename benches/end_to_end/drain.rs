@@ -77,8 +77,8 @@ pub(crate) struct Drained {
     pub(crate) wait_ms: u64,
     /// From the first request to the last.
     pub(crate) per_second: f64,
-    /// From the first request until the last outcome was committed.
-    pub(crate) committed_per_second: f64,
+    /// From the first request until the last outcome was committed; none for who commits no outcomes.
+    pub(crate) committed_per_second: Option<f64>,
     pub(crate) daemon_cpu_ms_per_1000: f64,
     pub(crate) broker_cpu_ms_per_1000: f64,
     pub(crate) receiver_cpu_ms_per_1000: f64,
@@ -186,7 +186,7 @@ pub(crate) async fn drain(stage: &mut Stage<'_>, scene: &Scene, plan: &Plan) -> 
     stage.tell_pids(&pids);
     let ended = counted(stage, &mut daemons, plan.deliveries).await?;
     committed(&daemons, plan.deliveries).await?;
-    let committed_at = now_nanos();
+    let committed_at = Some(now_nanos());
     let after = stage.used(&pids)?;
     let parked = sum(&daemons, "postrider_parked_total", &[]).await?;
     for daemon in &mut daemons {
@@ -252,7 +252,8 @@ async fn sum(daemons: &[Daemon], metric: &str, labels: &[&str]) -> Result<f64> {
 /// What was seen of a drain.
 pub(crate) struct Measured {
     pub(crate) ended: Counted,
-    pub(crate) committed_at: u64,
+    /// In nanoseconds of the machine's clock.
+    pub(crate) committed_at: Option<u64>,
     /// Deliveries between the two moments at which was read what had been used.
     pub(crate) between: u64,
     pub(crate) before: Used,
@@ -265,7 +266,7 @@ impl Measured {
     pub(crate) fn told(&self, plan: &Plan) -> Drained {
         let (before, after) = (&self.before, &self.after);
         let each = |pick: fn(&Used) -> u64| per_1000(pick(after) - pick(before), self.between);
-        let until_committed = self.committed_at.saturating_sub(self.ended.first).max(1);
+        let committed = |at: u64| plan.deliveries as f64 * 1e9 / at.saturating_sub(self.ended.first).max(1) as f64;
         Drained {
             name: plan.name.clone(),
             deliveries: plan.deliveries,
@@ -275,7 +276,7 @@ impl Measured {
             instances: plan.instances,
             wait_ms: u64::try_from(plan.wait.as_millis()).unwrap_or(u64::MAX),
             per_second: self.ended.rate(),
-            committed_per_second: plan.deliveries as f64 * 1e9 / until_committed as f64,
+            committed_per_second: self.committed_at.map(committed),
             daemon_cpu_ms_per_1000: each(|used| used.daemons.cpu_ms),
             broker_cpu_ms_per_1000: each(|used| used.broker.cpu_ms),
             receiver_cpu_ms_per_1000: each(|used| used.receiver.cpu_ms),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use crate::{drain, steady};
+use crate::{drain, growth, steady};
 
 /// The words of the command line and the settings of the environment.
 #[derive(Debug)]
@@ -66,10 +66,9 @@ impl Options {
 fn names() -> Vec<&'static str> {
     let drains = drain::SHAPES.iter().map(|shape| shape.name);
     let steady = steady::ARRIVALS.iter().map(|arrivals| arrivals.name());
-    drains
-        .chain(steady)
-        .chain(["drain", "steady", "growth", "peers"])
-        .collect()
+    let growth = growth::ROWS.iter().map(|row| row.name);
+    let kinds = ["drain", "steady", "growth", "peers"];
+    drains.chain(steady).chain(growth).chain(kinds).collect()
 }
 
 fn number(name: &str, default: u64) -> u64 {

@@ -192,11 +192,12 @@ fn micros(time: u64) -> f64 {
 }
 
 fn line(run: &Drained) -> String {
+    let committed = run.committed_per_second.map(|rate| format!(" ({rate:.0}/s committed)"));
     format!(
-        "{:16} {:6.0}/s ({:.0}/s committed)  CPU ms/1000: daemon {:.1} broker {:.1} receiver {:.1}  {:.0} MiB  parked {}  others {:.0} %",
+        "{:16} {:6.0}/s{}  CPU ms/1000: daemon {:.1} broker {:.1} receiver {:.1}  {:.0} MiB  parked {}  others {:.0} %",
         run.name,
         run.per_second,
-        run.committed_per_second,
+        committed.unwrap_or_default(),
         run.daemon_cpu_ms_per_1000,
         run.broker_cpu_ms_per_1000,
         run.receiver_cpu_ms_per_1000,
