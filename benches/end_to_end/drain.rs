@@ -135,9 +135,9 @@ pub(crate) async fn run(stage: &mut Stage<'_>, shape: &Shape) -> Result<Beside> 
     let scene = prepare(stage, &plan).await?;
     // Where answers take their time, fewer tell as much.
     let requests = plan.deliveries / if plan.wait.is_zero() { 1 } else { 4 };
-    let bare_before = bare::run(&mut stage.receiver, plan.concurrency, requests, plan.wait).await?;
+    let bare_before = bare::run(stage, &plan, requests).await?;
     let drained = drain(stage, &scene, &plan).await?;
-    let bare_after = bare::run(&mut stage.receiver, plan.concurrency, requests, plan.wait).await?;
+    let bare_after = bare::run(stage, &plan, requests).await?;
     let bare = Bare::mean(bare_before, bare_after);
     Ok(Beside {
         ratio: drained.per_second / bare.per_second,

@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::bare::Kind;
 use crate::drain::{Beside, Drained};
 use crate::options::Options;
 use crate::steady::Steady;
@@ -26,6 +27,7 @@ pub(crate) struct Report<'a> {
     machine: Machine,
     profile: &'a str,
     binary: Option<String>,
+    bare: Kind,
     drains: Vec<Beside>,
     steady: Vec<Steady>,
     growth: Vec<Drained>,
@@ -71,6 +73,7 @@ impl<'a> Report<'a> {
             machine,
             profile: &options.profile,
             binary: std::env::var("POSTRIDER_BIN").ok(),
+            bare: options.bare,
             drains: Vec::new(),
             steady: Vec::new(),
             growth: Vec::new(),
