@@ -80,7 +80,7 @@ fn judge(accepted: &Table, counted: &BTreeMap<String, u64>, counted_with: &str) 
     ensure!(
         dearer.is_empty(),
         "over {TOLERANCE_PERCENT} % dearer than accepted, or not accepted yet: {}. If that is meant: make \
-         bench-instructions BENCH_ACCEPT=1, and commit benches/instructions.json. It was counted with {}; this is {counted_with}",
+         bench-instructions BENCH_ACCEPT=1, and commit benches/instructions.json. What is there was counted with `{}`; this is `{counted_with}`",
         dearer.join(", "),
         accepted.counted_with
     );

@@ -1,24 +1,27 @@
-//! The bare client: hyper with nothing around it. As many connections as requests may be in flight, the same body,
-//! the same headers but the signature, and no thought given to any answer.
+//! The bare client: hyper with nothing around it. As many requests in flight, the same body, the same headers but the
+//! signature, and no thought given to any answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, Response};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use postrider_benches::sample::tracking_update;
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::receiver::Receiver;
+use crate::drain::Plan;
+use crate::stage::Stage;
 use crate::usage::Usage;
 
 /// What the bare client came to.
@@ -40,23 +43,26 @@ impl Bare {
     }
 }
 
-/// POSTs `requests` times over `connections`.
+/// POSTs `requests` times, as many at once as the plan has.
 ///
 /// # Errors
 /// When one of them fails.
-pub(crate) async fn run(receiver: &mut Receiver, connections: u64, requests: u64, wait: Duration) -> Result<Bare> {
-    receiver.begin(wait)?;
-    let before = Usage::of(std::process::id())?;
+pub(crate) async fn run(stage: &mut Stage<'_>, plan: &Plan, requests: u64) -> Result<Bare> {
+    let (kind, address) = (stage.options.bare, stage.receiver.address);
+    stage.receiver.begin(plan.wait)?;
+    let template = template(kind, address)?;
     let begun = Arc::<AtomicU64>::default();
+    let senders = Sender::open(kind, address, plan.concurrency).await?;
+    let before = Usage::of(std::process::id())?;
     let mut workers = JoinSet::new();
-    for _ in 0..connections {
-        workers.spawn(work(receiver.address, Arc::clone(&begun), requests));
+    for sender in senders {
+        workers.spawn(sender.work(template.clone(), Arc::clone(&begun), requests));
     }
     while let Some(ended) = workers.join_next().await {
         ended??;
     }
     let after = Usage::of(std::process::id())?;
-    let counted = receiver.counted()?;
+    let counted = stage.receiver.counted()?;
     ensure!(counted.requests == requests, "{} of {requests} came", counted.requests);
     Ok(Bare {
         per_second: counted.rate(),
@@ -70,22 +76,66 @@ pub(crate) fn per_1000(millis: u64, of: u64) -> f64 {
     millis as f64 * 1_000.0 / of.max(1) as f64
 }
 
-async fn work(address: SocketAddr, begun: Arc<AtomicU64>, requests: u64) -> Result<()> {
-    let headers = headers(address)?;
-    let mut sender = connect(address).await?;
-    let body = Bytes::from(tracking_update(begun.load(Ordering::Relaxed)));
-    while begun.fetch_add(1, Ordering::Relaxed) < requests {
-        let mut request = Request::new(Full::new(body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = "/hooks".parse()?;
-        *request.headers_mut() = headers.clone();
-        sender.ready().await?;
-        let mut response = sender.send_request(request).await?.into_body();
-        while let Some(frame) = response.frame().await {
-            frame.context("the receiver's answer")?;
+/// How the bare client keeps its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// One for each request in flight: nothing is looked for, nothing is shared.
+    Own,
+    /// hyper-util's pool, which is what postrider sends with.
+    Pool,
+}
+
+enum Sender {
+    Own(SendRequest<Full<Bytes>>),
+    Pool(Box<Pool<HttpConnector, Full<Bytes>>>),
+}
+
+impl Sender {
+    async fn open(kind: Kind, address: SocketAddr, connections: u64) -> Result<Vec<Self>> {
+        let mut senders = Vec::new();
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let pool = Pool::builder(TokioExecutor::new()).build(connector);
+        for _ in 0..connections {
+            senders.push(match kind {
+                Kind::Own => Self::Own(connect(address).await?),
+                Kind::Pool => Self::Pool(Box::new(pool.clone())),
+            });
+        }
+        Ok(senders)
+    }
+
+    async fn post(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+        match self {
+            Self::Own(sender) => {
+                sender.ready().await?;
+                Ok(sender.send_request(request).await?)
+            }
+            Self::Pool(pool) => Ok(pool.request(request).await?),
         }
     }
-    Ok(())
+
+    async fn work(mut self, template: Request<Full<Bytes>>, begun: Arc<AtomicU64>, requests: u64) -> Result<()> {
+        while begun.fetch_add(1, Ordering::Relaxed) < requests {
+            let mut response = self.post(template.clone()).await?.into_body();
+            while let Some(frame) = response.frame().await {
+                frame.context("the receiver's answer")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn template(kind: Kind, address: SocketAddr) -> Result<Request<Full<Bytes>>> {
+    let mut request = Request::new(Full::new(Bytes::from(tracking_update(1))));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = match kind {
+        Kind::Own => "/hooks".parse()?,
+        Kind::Pool => format!("http://{address}/hooks").parse()?,
+    };
+    *request.headers_mut() = headers(address)?;
+    Ok(request)
 }
 
 async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {

@@ -42,6 +42,9 @@ pub(crate) const SHAPES: [Shape; 5] = [
     shape("drain-256-slow", 256, 1, 50),
 ];
 
+/// Deliveries before anything is measured.
+const WARM_UP: u64 = 50_000;
+
 /// What is to be drained, and by whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -74,8 +77,8 @@ pub(crate) struct Drained {
     pub(crate) wait_ms: u64,
     /// From the first request to the last.
     pub(crate) per_second: f64,
-    /// From the first request until the last outcome was committed.
-    pub(crate) committed_per_second: f64,
+    /// From the first request until the last outcome was committed; none for who commits no outcomes.
+    pub(crate) committed_per_second: Option<f64>,
     pub(crate) daemon_cpu_ms_per_1000: f64,
     pub(crate) broker_cpu_ms_per_1000: f64,
     pub(crate) receiver_cpu_ms_per_1000: f64,
@@ -97,6 +100,24 @@ pub(crate) struct Beside {
     pub(crate) ratio: f64,
 }
 
+/// Drains once and measures nothing: a Kafka that has just started is slow.
+pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
+    let plan = Plan {
+        name: "warm-up".to_owned(),
+        deliveries: WARM_UP,
+        concurrency: 256,
+        per_event: 1,
+        accounts: 1,
+        partitions: stage.options.partitions,
+        instances: 1,
+        wait: Duration::ZERO,
+        daemons_first: false,
+    };
+    eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
+    let scene = prepare(stage, &plan).await?;
+    drain(stage, &scene, &plan).await.map(drop)
+}
+
 /// Drains once, with the bare client before and after.
 pub(crate) async fn run(stage: &mut Stage<'_>, shape: &Shape) -> Result<Beside> {
     let plan = Plan {
@@ -112,10 +133,11 @@ pub(crate) async fn run(stage: &mut Stage<'_>, shape: &Shape) -> Result<Beside> 
     };
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = prepare(stage, &plan).await?;
-    let (connections, half) = (plan.concurrency, plan.deliveries / 2);
-    let bare_before = bare::run(&mut stage.receiver, connections, half, plan.wait).await?;
+    // Where answers take their time, fewer tell as much.
+    let requests = plan.deliveries / if plan.wait.is_zero() { 1 } else { 4 };
+    let bare_before = bare::run(stage, &plan, requests).await?;
     let drained = drain(stage, &scene, &plan).await?;
-    let bare_after = bare::run(&mut stage.receiver, connections, half, plan.wait).await?;
+    let bare_after = bare::run(stage, &plan, requests).await?;
     let bare = Bare::mean(bare_before, bare_after);
     Ok(Beside {
         ratio: drained.per_second / bare.per_second,
@@ -164,7 +186,7 @@ pub(crate) async fn drain(stage: &mut Stage<'_>, scene: &Scene, plan: &Plan) -> 
     stage.tell_pids(&pids);
     let ended = counted(stage, &mut daemons, plan.deliveries).await?;
     committed(&daemons, plan.deliveries).await?;
-    let committed_at = now_nanos();
+    let committed_at = Some(now_nanos());
     let after = stage.used(&pids)?;
     let parked = sum(&daemons, "postrider_parked_total", &[]).await?;
     for daemon in &mut daemons {
@@ -230,7 +252,8 @@ async fn sum(daemons: &[Daemon], metric: &str, labels: &[&str]) -> Result<f64> {
 /// What was seen of a drain.
 pub(crate) struct Measured {
     pub(crate) ended: Counted,
-    pub(crate) committed_at: u64,
+    /// In nanoseconds of the machine's clock.
+    pub(crate) committed_at: Option<u64>,
     /// Deliveries between the two moments at which was read what had been used.
     pub(crate) between: u64,
     pub(crate) before: Used,
@@ -243,7 +266,7 @@ impl Measured {
     pub(crate) fn told(&self, plan: &Plan) -> Drained {
         let (before, after) = (&self.before, &self.after);
         let each = |pick: fn(&Used) -> u64| per_1000(pick(after) - pick(before), self.between);
-        let until_committed = self.committed_at.saturating_sub(self.ended.first).max(1);
+        let committed = |at: u64| plan.deliveries as f64 * 1e9 / at.saturating_sub(self.ended.first).max(1) as f64;
         Drained {
             name: plan.name.clone(),
             deliveries: plan.deliveries,
@@ -253,7 +276,7 @@ impl Measured {
             instances: plan.instances,
             wait_ms: u64::try_from(plan.wait.as_millis()).unwrap_or(u64::MAX),
             per_second: self.ended.rate(),
-            committed_per_second: plan.deliveries as f64 * 1e9 / until_committed as f64,
+            committed_per_second: self.committed_at.map(committed),
             daemon_cpu_ms_per_1000: each(|used| used.daemons.cpu_ms),
             broker_cpu_ms_per_1000: each(|used| used.broker.cpu_ms),
             receiver_cpu_ms_per_1000: each(|used| used.receiver.cpu_ms),

@@ -13,62 +13,71 @@ const PARTITIONS: i32 = 6;
 const SHARED_PARTITIONS: i32 = 12;
 
 /// One row of the table.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Run {
-    /// So many webhooks, each of an account of its own, and events for all of them in turn.
-    Webhooks(u64),
-    /// So many partitions of the source topic.
-    Partitions(i32),
-    /// So many daemons in one group.
-    Instances(u64),
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// Webhooks, each of an account of its own; events go to all of them in turn.
+    webhooks: u64,
+    partitions: i32,
+    instances: u64,
+}
+
+const fn webhooks(name: &'static str, webhooks: u64) -> Row {
+    Row {
+        name,
+        webhooks,
+        partitions: PARTITIONS,
+        instances: 1,
+    }
+}
+
+const fn partitions(name: &'static str, partitions: i32) -> Row {
+    Row {
+        name,
+        webhooks: 1,
+        partitions,
+        instances: 1,
+    }
+}
+
+const fn instances(name: &'static str, instances: u64) -> Row {
+    Row {
+        name,
+        webhooks: 1,
+        partitions: SHARED_PARTITIONS,
+        instances,
+    }
 }
 
 /// All rows.
-pub(crate) fn runs() -> impl Iterator<Item = Run> {
-    let webhooks = [1, 10, 100, 10_000].map(Run::Webhooks);
-    let partitions = [6, 48].map(Run::Partitions);
-    let instances = [1, 2, 4].map(Run::Instances);
-    webhooks.into_iter().chain(partitions).chain(instances)
-}
+pub(crate) const ROWS: [Row; 9] = [
+    webhooks("webhooks-1", 1),
+    webhooks("webhooks-10", 10),
+    webhooks("webhooks-100", 100),
+    webhooks("webhooks-10000", 10_000),
+    partitions("partitions-6", 6),
+    partitions("partitions-48", 48),
+    instances("instances-1", 1),
+    instances("instances-2", 2),
+    instances("instances-4", 4),
+];
 
 /// Drains a quarter of the usual number of deliveries in one of these ways.
-pub(crate) async fn run(stage: &mut Stage<'_>, run: Run) -> Result<Drained> {
-    let plan = plan(run, stage.options.events / 4);
+pub(crate) async fn run(stage: &mut Stage<'_>, row: &Row) -> Result<Drained> {
+    let plan = Plan {
+        name: row.name.to_owned(),
+        deliveries: stage.options.events / 4,
+        concurrency: CONCURRENCY,
+        per_event: 1,
+        accounts: row.webhooks,
+        partitions: row.partitions,
+        instances: row.instances,
+        wait: Duration::ZERO,
+        // The group is whole before the first event comes, so that no rebalance is measured.
+        daemons_first: row.name.starts_with("instances"),
+    };
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = drain::prepare(stage, &plan).await?;
     drain::drain(stage, &scene, &plan).await
-}
-
-fn plan(run: Run, deliveries: u64) -> Plan {
-    let base = Plan {
-        name: String::new(),
-        deliveries,
-        concurrency: CONCURRENCY,
-        per_event: 1,
-        accounts: 1,
-        partitions: PARTITIONS,
-        instances: 1,
-        wait: Duration::ZERO,
-        daemons_first: false,
-    };
-    match run {
-        Run::Webhooks(accounts) => Plan {
-            name: format!("webhooks-{accounts}"),
-            accounts,
-            ..base
-        },
-        Run::Partitions(partitions) => Plan {
-            name: format!("partitions-{partitions}"),
-            partitions,
-            ..base
-        },
-        // The group is whole before the first event comes, so that no rebalance is measured.
-        Run::Instances(instances) => Plan {
-            name: format!("instances-{instances}"),
-            partitions: SHARED_PARTITIONS,
-            instances,
-            daemons_first: true,
-            ..base
-        },
-    }
 }

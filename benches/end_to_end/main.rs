@@ -47,6 +47,7 @@ fn main() -> Result<()> {
 async fn run(options: &Options) -> Result<()> {
     let mut stage = Stage::open(options).await?;
     let mut report = Report::begin(options)?;
+    drain::warm_up(&mut stage).await?;
     if options.names("peers") {
         run_peers(&mut stage, &mut report).await?;
     }
@@ -58,10 +59,9 @@ async fn run(options: &Options) -> Result<()> {
             report.steady(steady::run(&mut stage, arrivals).await?)?;
         }
     }
-    if options.names("growth") {
-        for run in growth::runs() {
-            report.growth(growth::run(&mut stage, run).await?)?;
-        }
+    let asked = |row: &&growth::Row| options.names("growth") || options.names(row.name);
+    for row in growth::ROWS.iter().filter(asked) {
+        report.growth(growth::run(&mut stage, row).await?)?;
     }
     report.end()
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
-use crate::{drain, steady};
+use crate::bare::Kind;
+use crate::{drain, growth, steady};
 
 /// The words of the command line and the settings of the environment.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) rate: u64,
     /// `BENCH_PARTITIONS`: of the source topic.
     pub(crate) partitions: i32,
+    /// `BENCH_BARE`: how the bare client keeps its connections.
+    pub(crate) bare: Kind,
     /// `BENCH_CONFIG`: a JSON document that is laid over the daemon's configuration.
     pub(crate) config: Option<String>,
     /// `BENCH_PROFILE`: what the daemon was built with, as whoever built it says.
@@ -46,6 +49,7 @@ impl Options {
             seconds: number("BENCH_SECONDS", 30),
             rate: number("BENCH_RATE", 500),
             partitions: i32::try_from(number("BENCH_PARTITIONS", 6))?,
+            bare: bare()?,
             config: std::env::var("BENCH_CONFIG").ok(),
             profile: std::env::var("BENCH_PROFILE").unwrap_or_else(|_| "not told".to_owned()),
             out: std::env::var_os("BENCH_OUT").map_or_else(|| "target/bench".into(), PathBuf::from),
@@ -66,10 +70,17 @@ impl Options {
 fn names() -> Vec<&'static str> {
     let drains = drain::SHAPES.iter().map(|shape| shape.name);
     let steady = steady::ARRIVALS.iter().map(|arrivals| arrivals.name());
-    drains
-        .chain(steady)
-        .chain(["drain", "steady", "growth", "peers"])
-        .collect()
+    let growth = growth::ROWS.iter().map(|row| row.name);
+    let kinds = ["drain", "steady", "growth", "peers"];
+    drains.chain(steady).chain(growth).chain(kinds).collect()
+}
+
+fn bare() -> Result<Kind> {
+    match std::env::var("BENCH_BARE").as_deref() {
+        Err(_) | Ok("own") => Ok(Kind::Own),
+        Ok("pool") => Ok(Kind::Pool),
+        Ok(other) => bail!("BENCH_BARE is own or pool, not `{other}`"),
+    }
 }
 
 fn number(name: &str, default: u64) -> u64 {

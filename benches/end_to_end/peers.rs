@@ -9,8 +9,8 @@ use postrider_tests::Scene;
 use postrider_tests::patience::until;
 
 use crate::drain::{self, Drained, Measured, Plan};
+use crate::receiver::Counted;
 use crate::stage::{PATIENCE, Stage};
-use crate::usage::now_nanos;
 
 const CONCURRENCY: u64 = 256;
 
@@ -111,7 +111,7 @@ pub(crate) async fn run(stage: &mut Stage<'_>, peer: &Peer, path: &Path) -> Resu
     drop(running);
     scene.topic("tracking").delete().await?;
     let measured = Measured {
-        committed_at: now_nanos(),
+        committed_at: None,
         between: ended.requests - begun.requests,
         ended,
         before,
@@ -121,7 +121,7 @@ pub(crate) async fn run(stage: &mut Stage<'_>, peer: &Peer, path: &Path) -> Resu
     Ok(measured.told(&plan))
 }
 
-async fn counted(stage: &mut Stage<'_>, running: &mut Running, requests: u64) -> Result<crate::receiver::Counted> {
+async fn counted(stage: &mut Stage<'_>, running: &mut Running, requests: u64) -> Result<Counted> {
     until("requests at the receiver", PATIENCE, || {
         let (counted, ended) = (stage.receiver.counted(), running.0.try_wait());
         async move {

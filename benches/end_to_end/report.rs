@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::bare::Kind;
 use crate::drain::{Beside, Drained};
 use crate::options::Options;
 use crate::steady::Steady;
@@ -26,6 +27,7 @@ pub(crate) struct Report<'a> {
     machine: Machine,
     profile: &'a str,
     binary: Option<String>,
+    bare: Kind,
     drains: Vec<Beside>,
     steady: Vec<Steady>,
     growth: Vec<Drained>,
@@ -71,6 +73,7 @@ impl<'a> Report<'a> {
             machine,
             profile: &options.profile,
             binary: std::env::var("POSTRIDER_BIN").ok(),
+            bare: options.bare,
             drains: Vec::new(),
             steady: Vec::new(),
             growth: Vec::new(),
@@ -192,11 +195,12 @@ fn micros(time: u64) -> f64 {
 }
 
 fn line(run: &Drained) -> String {
+    let committed = run.committed_per_second.map(|rate| format!(" ({rate:.0}/s committed)"));
     format!(
-        "{:16} {:6.0}/s ({:.0}/s committed)  CPU ms/1000: daemon {:.1} broker {:.1} receiver {:.1}  {:.0} MiB  parked {}  others {:.0} %",
+        "{:16} {:6.0}/s{}  CPU ms/1000: daemon {:.1} broker {:.1} receiver {:.1}  {:.0} MiB  parked {}  others {:.0} %",
         run.name,
         run.per_second,
-        run.committed_per_second,
+        committed.unwrap_or_default(),
         run.daemon_cpu_ms_per_1000,
         run.broker_cpu_ms_per_1000,
         run.receiver_cpu_ms_per_1000,
