@@ -34,7 +34,7 @@ impl Run {
         };
         telemetry::start(&config.telemetry)?;
         process::prepare();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = process::runtime()?;
         runtime.block_on(async {
             let signals = Signals::listen()?;
             let reload = Box::new(move || Config::load(&sources));
