@@ -479,6 +479,25 @@ def schemas(folder):
         (folder / path.name).write_text(json.dumps(schema))
 
 
+# The topics
+
+
+def check_asyncapi():
+    """AsyncAPI's own parser takes the document, and none that is broken."""
+    script, text = ROOT / "tests/deploy/asyncapi.cjs", (ROOT / "schemas/asyncapi.yaml").read_text()
+    run(tool("node"), script, ROOT / "schemas/asyncapi.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for path in (ROOT / "schemas").glob("*.json"):
+            shutil.copy(path, folder)
+        for right, wrong in {"action: send": "action: push", "#/channels/results": "#/channels/nowhere",
+                             "./outcome.v1.json": "./outcome.v0.json", "host: 127": "hosts: 127"}.items():
+            ensure(right in text, f"{right} is not in the document")
+            (folder / "asyncapi.yaml").write_text(text.replace(right, wrong))
+            done = subprocess.run([tool("node"), script, folder / "asyncapi.yaml"], capture_output=True, timeout=60)
+            ensure(done.returncode != 0, f"the parser takes `{wrong}`")
+
+
 def check_analytics():
     run(sys.executable, ROOT / "tests/deploy/analytics.py")
 

@@ -2,6 +2,8 @@
 // `cfg(test)` tells the lints that functions beside the tests are tests' too.
 
 #[cfg(test)]
+mod asyncapi;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -31,6 +33,8 @@ mod logs;
 mod parked;
 #[cfg(test)]
 mod poison;
+#[cfg(test)]
+mod promises;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

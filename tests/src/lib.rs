@@ -40,6 +40,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod request;
 pub mod scene;
+pub mod schema_change;
 pub mod secured;
 pub mod seed;
 pub mod topic;
