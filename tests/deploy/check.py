@@ -312,6 +312,23 @@ def check_dockerfile():
         ensure((ROOT / source).exists(), f"{source} is not there")
 
 
+# What the final image's base has: glibc, libgcc, libstdc++.
+OF_THE_BASE = re.compile(r"linux-vdso|ld-linux|lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+)[.]so")
+
+
+def check_image_has_every_library():
+    """Each library of the binary is one that the Dockerfile takes along, or the base image's."""
+    binary = os.environ.get("POSTRIDER_BIN")
+    if not binary:
+        not_checked.append("the image's libraries: POSTRIDER_BIN names no binary")
+        return
+    taken = re.compile(re.search(r"\$3 ~ /(.+?)/ ", (DEPLOY / "Dockerfile").read_text())[1])
+    needed = [line.strip() for line in run(tool("ldd"), binary).splitlines()]
+    ensure(any(taken.search(line) for line in needed), "nothing is taken along")
+    for line in needed:
+        ensure(taken.search(line) or OF_THE_BASE.search(line), f"the image lacks {line}")
+
+
 def check_compose():
     run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
     for service in load(DEPLOY / "compose.yaml")["services"].values():
