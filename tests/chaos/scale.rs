@@ -43,6 +43,31 @@ async fn owned(prometheus: &Prometheus, query: &str) -> Result<Vec<f64>> {
     Ok(counts)
 }
 
+/// Waits until nothing is parked any more. Where that does not come, tells what each instance shows.
+async fn nothing_parked(prometheus: &Prometheus) -> Result<()> {
+    let empty = || async {
+        let pending = prometheus.ask("sum(postrider_webhook_pending) > 0").await?;
+        Ok(pending.is_empty().then_some(()))
+    };
+    let waited = until("nothing parked in Prometheus", PATIENCE * 2, empty).await;
+    if waited.is_err() {
+        for query in [
+            "postrider_webhook_pending > 0",
+            "postrider_parked_lag_seconds > 1",
+            "postrider_partitions_paused",
+            "postrider_circuits_open",
+            "postrider_in_flight",
+            "postrider_held_events",
+            "postrider_consumer_lag > 0",
+        ] {
+            for series in prometheus.ask(query).await? {
+                say(&format!("scale: {query}: {:?} {:?}", series.labels, series.values));
+            }
+        }
+    }
+    waited
+}
+
 /// The one that goes has a name that does not come back, so that its partitions wait for the end of its session.
 #[tokio::test]
 async fn one_instance_becomes_three_and_then_two_and_each_delivery_is_made_once() -> Result<()> {
@@ -77,6 +102,7 @@ async fn one_instance_becomes_three_and_then_two_and_each_delivery_is_made_once(
         Ok((*lag == 0.0).then_some(()))
     };
     until("no lag in Prometheus", PATIENCE * 2, behind).await?;
+    nothing_parked(&prometheus).await?;
     let verdict = trial.judge(&mut [first, second], Bounds::NOTHING).await?;
     assert_eq!(verdict.numbers.repeated, 0, "nothing was sent twice");
     Ok(())
