@@ -40,7 +40,7 @@ test: build-tools kafka-tools python-tools browser-tools deploy-tools ## Run eve
 # tests, as in `make chaos ARGS=kills`.
 CHAOS ?= long
 .PHONY: chaos
-chaos: build-tools kafka-tools run-chaos ## The chaos tests: kills, broken brokers, lost replies, big backlogs, held against the laws
+chaos: build-tools kafka-tools deploy-tools run-chaos ## The chaos tests: kills, broken brokers, lost replies, big backlogs, held against the laws
 
 .PHONY: run-chaos
 run-chaos:

@@ -13,7 +13,8 @@ use crate::turn;
 /// The lowered time after which the group gives a silent member's partitions away.
 const SESSION: u32 = 6_000;
 
-async fn trial(name: &'static str) -> Result<Trial> {
+/// A trial under load whose group is quick to give partitions away.
+pub(crate) async fn trial(name: &'static str) -> Result<Trial> {
     let mut trial = Trial::new(name).await?;
     trial.property("session.timeout.ms", SESSION);
     trial.property("heartbeat.interval.ms", 1_000);

@@ -20,7 +20,11 @@ mod links;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod outage;
+#[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod scale;
 #[cfg(test)]
 mod trial;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! whatever breaks in between, and in the end the laws.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -198,6 +199,13 @@ impl Trial {
         } else {
             self.scene.write_instance(instance)
         }
+    }
+
+    /// Where an instance's admin port is or will be.
+    pub(crate) fn admin(&self, instance: &str) -> Result<SocketAddr> {
+        let config: Value = serde_json::from_slice(&std::fs::read(self.instance(instance)?)?)?;
+        let listen = config["admin"]["listen"].as_str().context("admin.listen is set")?;
+        Ok(listen.parse()?)
     }
 
     /// Starts an instance and waits until it is ready.

@@ -308,6 +308,23 @@ def check_dockerfile():
         ensure((ROOT / source).exists(), f"{source} is not there")
 
 
+# What the final image's base has: glibc, libgcc, libstdc++.
+OF_THE_BASE = re.compile(r"linux-vdso|ld-linux|lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+)[.]so")
+
+
+def check_image_has_every_library():
+    """Each library of the binary is one that the Dockerfile takes along, or the base image's."""
+    binary = os.environ.get("POSTRIDER_BIN")
+    if not binary:
+        not_checked.append("the image's libraries: POSTRIDER_BIN names no binary")
+        return
+    taken = re.compile(re.search(r"\$3 ~ /(.+?)/ ", (DEPLOY / "Dockerfile").read_text())[1])
+    needed = [line.strip() for line in run(tool("ldd"), binary).splitlines()]
+    ensure(any(taken.search(line) for line in needed), "nothing is taken along")
+    for line in needed:
+        ensure(taken.search(line) or OF_THE_BASE.search(line), f"the image lacks {line}")
+
+
 def check_compose():
     run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
     for service in load(DEPLOY / "compose.yaml")["services"].values():
@@ -473,6 +490,25 @@ def schemas(folder):
         schema = json.loads(path.read_text().replace('"/api/_definitions.json', '"_definitions.json'))
         schema.pop("$schema", None), schema.pop("$id", None)
         (folder / path.name).write_text(json.dumps(schema))
+
+
+# The topics
+
+
+def check_asyncapi():
+    """AsyncAPI's own parser takes the document, and none that is broken."""
+    script, text = ROOT / "tests/deploy/asyncapi.cjs", (ROOT / "schemas/asyncapi.yaml").read_text()
+    run(tool("node"), script, ROOT / "schemas/asyncapi.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for path in (ROOT / "schemas").glob("*.json"):
+            shutil.copy(path, folder)
+        for right, wrong in {"action: send": "action: push", "#/channels/results": "#/channels/nowhere",
+                             "./outcome.v1.json": "./outcome.v0.json", "host: 127": "hosts: 127"}.items():
+            ensure(right in text, f"{right} is not in the document")
+            (folder / "asyncapi.yaml").write_text(text.replace(right, wrong))
+            done = subprocess.run([tool("node"), script, folder / "asyncapi.yaml"], capture_output=True, timeout=60)
+            ensure(done.returncode != 0, f"the parser takes `{wrong}`")
 
 
 def check_analytics():

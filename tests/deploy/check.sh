@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs check.py with the tools it needs, which it puts into the folder named first: Python packages, and promtool and
-# Prometheus taken out of Debian's package without installing it, as that would start a server. Further words name checks.
+# Runs check.py with the tools it needs, which it puts into the folder named first: Python's and Node's packages, promtool
+# and Prometheus. Further words name checks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -19,21 +19,18 @@ python_packages() {
   cp "$wanted" "$stamp"
 }
 
-prometheus() {
-  has promtool && has prometheus && return
-  [ -x "$tools/prometheus/usr/bin/promtool" ] && return
-  has apt-get || { echo "check-deploy: promtool and prometheus are needed: install Prometheus" >&2; exit 1; }
-  local folder
-  folder=$(mktemp -d)
-  # apt's own user writes here.
-  chmod 755 "$folder"
-  (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download prometheus)
-  dpkg-deb --extract "$folder"/prometheus_*.deb "$tools/prometheus"
-  rm -rf "$folder"
+node_packages() {
+  local wanted="tests/deploy/package-lock.json" stamp="$tools/node/stamp"
+  cmp -s "$wanted" "$stamp" && return
+  mkdir -p "$tools/node"
+  cp tests/deploy/package.json "$wanted" "$tools/node"
+  (cd "$tools/node" && npm ci --no-audit --no-fund --silent)
+  cp "$wanted" "$stamp"
 }
 
 python_packages
-prometheus
+node_packages
+prometheus=$(tests/deploy/prometheus.sh "$tools")
 gobin=""
 has go && gobin=":$(go env GOPATH)/bin"
-PATH="$tools/python/bin:$tools/prometheus/usr/bin:$PATH$gobin" exec "$tools/python/bin/python" tests/deploy/check.py "$@"
+PATH="$tools/python/bin:$prometheus:$PATH$gobin" NODE_PATH="$tools/node/node_modules" exec "$tools/python/bin/python" tests/deploy/check.py "$@"

@@ -54,11 +54,15 @@ async fn schemas_are_printed_as_they_are_in_the_repository() -> Result<()> {
         "order_error.v1",
         "tracking_update.v1",
         "webhook.v1",
+        "notice.v1",
+        "webhook-record.v1",
     ] {
         let ran = run(&["schema", name]).await?;
         let file = std::fs::read_to_string(schemas().join(format!("{name}.json")))?;
         assert_eq!((ran.code, ran.stdout.trim_end()), (Some(0), file.trim_end()), "{name}");
     }
+    let topics = std::fs::read_to_string(schemas().join("asyncapi.yaml"))?;
+    assert_eq!(run(&["schema", "asyncapi"]).await?.stdout.trim_end(), topics.trim_end());
     let unknown = run(&["schema", "nonsense.v1"]).await?;
     assert!(matches!(unknown.code, Some(1 | 64)), "{unknown:?}");
     assert!(

@@ -2,6 +2,8 @@
 // `cfg(test)` tells the lints that functions beside the tests are tests' too.
 
 #[cfg(test)]
+mod asyncapi;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -33,6 +35,8 @@ mod metrics;
 mod parked;
 #[cfg(test)]
 mod poison;
+#[cfg(test)]
+mod promises;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

@@ -6,23 +6,33 @@ use std::path::Path;
 use bytes::Bytes;
 use postrider_tests::Schema;
 use postrider_tests::contract::{sample, schemas};
+use postrider_tests::schema_change::{Reader, breaks};
 use postrider_types::delivery::Progress;
 use postrider_types::outcome::{Ending, Issuer, Met, OutcomeError, ResponseFacts, Timing};
 use postrider_types::{
-    AccountId, ErrorKind, Event, EventId, EventType, Facts, Offset, Origin, OutcomeResult, Partition, Timestamp,
-    Webhook, WebhookId, status,
+    AccountId, ErrorKind, Event, EventId, EventType, Facts, Notice, NoticeKind, Offset, Origin, Outcome, OutcomeResult,
+    Partition, StatusChange, Timestamp, Webhook, WebhookId, status,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-const CONTRACTS: [&str; 7] = [
+const CONTRACTS: [&str; 9] = [
     "outcome.v1",
     "order_shipped.v1",
     "order_error.v1",
     "tracking_update.v1",
     "webhook.v1",
     "dead-letter-headers.v1",
+    "notice.v1",
     "replay.v1",
+    "webhook-record.v1",
 ];
+/// What others write and postrider reads; the rest postrider writes.
+const READ: [&str; 4] = ["order_shipped.v1", "order_error.v1", "tracking_update.v1", "webhook.v1"];
+
+/// Set to write the baseline anew, after changes that break nobody.
+const WRITE: &str = "POSTRIDER_WRITE_BASELINE";
 
 fn names(folder: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder).unwrap();
@@ -39,6 +49,11 @@ fn examples(kind: &str, contract: &str) -> Vec<(String, Value)> {
         (format!("{kind}/{contract}/{name}"), document)
     };
     names(&folder).into_iter().map(read).collect()
+}
+
+fn contract(name: &str) -> Value {
+    let text = std::fs::read_to_string(schemas().join(format!("{name}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
 }
 
 #[test]
@@ -75,7 +90,16 @@ fn every_contract_has_examples_of_both_kinds_and_no_others() {
 #[test]
 fn every_schema_file_is_a_known_contract() {
     let mut known: BTreeSet<String> = CONTRACTS.map(|name| format!("{name}.json")).into();
-    known.extend(["openapi.json", "status-catalog.json", "samples", "examples"].map(str::to_owned));
+    known.extend(
+        [
+            "asyncapi.yaml",
+            "openapi.json",
+            "status-catalog.json",
+            "samples",
+            "examples",
+        ]
+        .map(str::to_owned),
+    );
     assert_eq!(names(&schemas()), known);
 }
 
@@ -87,6 +111,107 @@ fn a_schema_is_named_after_its_file() {
         assert_eq!(document["$id"], format!("urn:postrider:schema:{contract}"));
         assert_eq!(document["$schema"], "https://json-schema.org/draft/2020-12/schema");
     }
+}
+
+/// The baseline is what others have been told. A change that breaks nobody is taken into it; one that does needs a
+/// schema of the next version, beside the old one.
+#[test]
+fn no_change_of_a_contract_breaks_those_who_go_by_it() {
+    let baseline = Path::new(env!("CARGO_MANIFEST_DIR")).join("baseline");
+    for name in CONTRACTS {
+        let reader = if READ.contains(&name) {
+            Reader::Postrider
+        } else {
+            Reader::Others
+        };
+        let path = baseline.join(format!("{name}.json"));
+        let told = std::fs::read_to_string(&path).unwrap_or_else(|_| contract(name).to_string());
+        let broken = breaks(&serde_json::from_str(&told).unwrap(), &contract(name), reader);
+        assert_eq!(
+            broken, [""; 0],
+            "{name} breaks those who go by it: make it {name}'s successor"
+        );
+        let now = std::fs::read_to_string(schemas().join(format!("{name}.json"))).unwrap();
+        if std::env::var_os(WRITE).is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let told = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            told == now,
+            "{name} changed, and breaks nobody: run the test again with {WRITE}=1"
+        );
+    }
+    let files: BTreeSet<String> = CONTRACTS.map(|name| format!("{name}.json")).into();
+    assert_eq!(names(&baseline), files, "contracts that were told do not go");
+}
+
+/// The fields of a schema, of one that was made from a type too.
+fn fields(schema: &Value) -> BTreeSet<&str> {
+    let properties = schema["properties"].as_object().unwrap();
+    properties.keys().map(String::as_str).collect()
+}
+
+fn of_type<T: schemars::JsonSchema>() -> Value {
+    schemars::schema_for!(T).to_value()
+}
+
+#[test]
+fn the_schemas_and_the_types_have_the_same_fields() {
+    let record = contract("webhook-record.v1");
+    let (document, status) = (&record["$defs"]["document"], &record["$defs"]["status_change"]);
+    let (outcome, notice) = (of_type::<Outcome>(), of_type::<Notice>());
+    let (webhook, change) = (of_type::<Webhook>(), of_type::<StatusChange>());
+    assert_eq!(fields(&contract("outcome.v1")), fields(&outcome));
+    assert_eq!(fields(&contract("notice.v1")), fields(&notice));
+    assert_eq!(fields(&contract("webhook.v1")), fields(&webhook));
+    assert_eq!(fields(document), fields(&webhook));
+    let mut changed = fields(&change);
+    changed.insert("record");
+    assert_eq!(fields(status), changed);
+    for part in ["error", "source", "request", "response"] {
+        let contract = contract("outcome.v1");
+        let schema = &contract["properties"][part];
+        let told = schema.pointer("/oneOf/1").unwrap_or(schema);
+        let pointer = outcome["properties"][part].to_string();
+        let named = outcome["$defs"].as_object().unwrap().iter();
+        let (_, made) = named
+            .into_iter()
+            .find(|(name, _)| pointer.contains(&format!("/{name}\"")))
+            .unwrap();
+        assert_eq!(fields(told), fields(made), "{part}");
+    }
+}
+
+#[test]
+fn the_kinds_of_notices_are_the_ones_in_the_code() {
+    let kinds = of_type::<NoticeKind>();
+    let kinds: Value = kinds["oneOf"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["const"].clone())
+        .collect();
+    assert_eq!(contract("notice.v1")["properties"]["notice"]["enum"], kinds);
+}
+
+/// What a later release may add is passed over.
+fn comes_back<T: Serialize + DeserializeOwned>(name: &str) {
+    let schema = contract(name);
+    let known = fields(&schema);
+    for (name, mut document) in examples("valid", name) {
+        let read: T = serde_json::from_value(document.clone()).unwrap();
+        document
+            .as_object_mut()
+            .unwrap()
+            .retain(|field, _| known.contains(&**field));
+        assert_eq!(serde_json::to_value(&read).unwrap(), document, "{name}");
+    }
+}
+
+#[test]
+fn every_valid_example_of_what_postrider_writes_is_read_and_written_back_the_same() {
+    comes_back::<Outcome>("outcome.v1");
+    comes_back::<Notice>("notice.v1");
 }
 
 #[test]

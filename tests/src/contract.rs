@@ -37,12 +37,19 @@ impl Schema {
     /// When the file is no JSON, or no JSON Schema of draft 2020-12.
     pub fn named(name: &str) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(schemas().join(format!("{name}.json")))?;
-        let document: Value = serde_json::from_str(&text)?;
-        jsonschema::draft202012::meta::validate(&document).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+        Self::of(&serde_json::from_str(&text)?).with_context(|| name.to_owned())
+    }
+
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    /// When the document is no JSON Schema of draft 2020-12.
+    pub fn of(document: &Value) -> anyhow::Result<Self> {
+        jsonschema::draft202012::meta::validate(document).map_err(|error| anyhow::anyhow!("{error}"))?;
         let compiled = jsonschema::draft202012::options()
             .should_validate_formats(true)
-            .build(&document);
-        Ok(Self(compiled.map_err(|error| anyhow::anyhow!("{name}: {error}"))?))
+            .build(document);
+        Ok(Self(compiled.map_err(|error| anyhow::anyhow!("{error}"))?))
     }
 
     /// Everything that does not fit, each with where.

@@ -16,7 +16,8 @@
 //!
 //! 1. A [`Load`] produces at a steady rate; [`Endpoints`] answer by rules and keep what the laws need.
 //! 2. Daemons are killed, frozen and replaced, brokers too; a [`Proxy`] breaks the way between them.
-//! 3. What all of that leaves behind is a [`history::History`], and [`laws`] judge it: pure, and held
+//! 3. A [`Prometheus`] looks on with the rules of `deploy/`, where what an operator sees is part of it.
+//! 4. What all of that leaves behind is a [`history::History`], and [`laws`] judge it: pure, and held
 //!    themselves against histories that break each law.
 //!
 //! Reading order: `scene`, `broker`, `topic`, `receiver`, `daemon`, `contract`; then `history`, `laws`,
@@ -36,11 +37,13 @@ pub mod laws;
 pub mod load;
 pub mod patience;
 pub mod port;
+pub mod prometheus;
 pub mod promise;
 pub mod proxy;
 pub mod receiver;
 pub mod request;
 pub mod scene;
+pub mod schema_change;
 pub mod secured;
 pub mod seed;
 pub mod topic;
@@ -52,6 +55,7 @@ pub use daemon::Daemon;
 pub use endpoints::Endpoints;
 pub use hostile::{Behaviour, Fate, Hostile};
 pub use load::Load;
+pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 pub use receiver::{Answer, Receiver};
 pub use scene::Scene;

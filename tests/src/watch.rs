@@ -107,7 +107,10 @@ fn reader(results: &Topic) -> anyhow::Result<BaseConsumer> {
 fn read_since(consumer: &BaseConsumer) -> anyhow::Result<Vec<(Outcome, i32, i64)>> {
     let deadline = Instant::now() + ONE_READING;
     let mut read = Vec::new();
-    while let Some(polled) = consumer.poll(LULL).filter(|_| Instant::now() < deadline) {
+    // What was polled is never dropped: it does not come again.
+    while Instant::now() < deadline
+        && let Some(polled) = consumer.poll(LULL)
+    {
         let Ok(message) = polled else { continue };
         let outcome = serde_json::from_slice(message.payload().context("an outcome has a value")?)?;
         read.push((outcome, message.partition(), message.offset()));

@@ -10,7 +10,7 @@ use crate::config::Config;
 /// Written from the types, so that it never differs from what is read.
 const CONFIG: &str = "config.v1";
 
-const SCHEMAS: [(&str, &str); 8] = [
+const SCHEMAS: [(&str, &str); 11] = [
     ("outcome.v1", include_str!("../../../../schemas/outcome.v1.json")),
     (
         "order_shipped.v1",
@@ -25,7 +25,12 @@ const SCHEMAS: [(&str, &str); 8] = [
         include_str!("../../../../schemas/tracking_update.v1.json"),
     ),
     ("webhook.v1", include_str!("../../../../schemas/webhook.v1.json")),
+    ("notice.v1", include_str!("../../../../schemas/notice.v1.json")),
     ("replay.v1", include_str!("../../../../schemas/replay.v1.json")),
+    (
+        "webhook-record.v1",
+        include_str!("../../../../schemas/webhook-record.v1.json"),
+    ),
     (
         "dead-letter-headers.v1",
         include_str!("../../../../schemas/dead-letter-headers.v1.json"),
@@ -34,6 +39,7 @@ const SCHEMAS: [(&str, &str); 8] = [
         "status-catalog",
         include_str!("../../../../schemas/status-catalog.json"),
     ),
+    ("asyncapi", include_str!("../../../../schemas/asyncapi.yaml")),
 ];
 
 #[derive(Debug, Args)]
@@ -68,13 +74,25 @@ impl Schema {
 mod tests {
     use super::*;
 
+    fn schemas() -> impl Iterator<Item = (&'static str, serde_json::Value)> {
+        let json = SCHEMAS.iter().filter(|(name, _)| *name != "asyncapi");
+        json.map(|(name, text)| (*name, serde_json::from_str(text).unwrap()))
+    }
+
     #[test]
     fn every_schema_is_json() {
-        for (name, text) in SCHEMAS {
-            let value: serde_json::Value = serde_json::from_str(text).unwrap();
-            if name != "status-catalog" {
-                assert!(jsonschema::validator_for(&value).is_ok(), "{name}");
-            }
+        for (name, value) in schemas().filter(|(name, _)| *name != "status-catalog") {
+            assert!(jsonschema::validator_for(&value).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_replay_has_the_fields_that_its_schema_has() {
+        let made = schemars::schema_for!(postrider_replay::Replay).to_value();
+        let (_, told) = schemas().find(|(name, _)| *name == "replay.v1").unwrap();
+        let fields = |schema: &serde_json::Value| -> std::collections::BTreeSet<String> {
+            schema["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(fields(&told), fields(&made));
     }
 }
