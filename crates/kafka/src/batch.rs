@@ -1,9 +1,11 @@
 //! A batch: the settled records of one transaction. Its records and its offsets are both derived
-//! from the same list, and the list does not change while the transaction is tried.
+//! from the same list, and the list does not change while the transaction is tried. What was encoded is not kept in its
+//! first form as well: batches are most of what a busy instance holds.
 
-use postrider_types::{DeadLetter, Position, Settled};
+use postrider_types::{DeadLetterReason, Held, Position, Settled};
 
 use crate::encode::{Encoder, Outgoing};
+use crate::pending::Touch;
 
 /// When a batch is full, whatever the interval says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +27,28 @@ impl Default for BatchLimits {
 
 #[derive(Debug)]
 struct Entry {
-    settled: Settled,
+    position: Position,
     records: Vec<Outgoing>,
+    touches: Vec<Touch>,
+    dead_letters: Vec<DeadLetterReason>,
+    /// Counts the record as held until the batch is dropped.
+    _held: Held,
+}
+
+impl Entry {
+    fn new(settled: Settled, encoder: &Encoder) -> Self {
+        let resolutions = &settled.resolutions;
+        let mut records = Vec::with_capacity(resolutions.len());
+        records.extend(resolutions.iter().flat_map(|one| encoder.resolution(one)));
+        let dead_letters = resolutions.iter().filter_map(|one| one.dead_letter.as_ref());
+        Self {
+            records,
+            touches: Touch::of(&settled).collect(),
+            dead_letters: dead_letters.map(|letter| letter.reason).collect(),
+            position: settled.position,
+            _held: settled.held,
+        }
+    }
 }
 
 /// Settled records with what they publish.
@@ -40,11 +62,10 @@ pub struct Batch {
 impl Batch {
     /// Adds a record, whole.
     pub fn push(&mut self, settled: Settled, encoder: &Encoder) {
-        let mut records = Vec::with_capacity(settled.resolutions.len());
-        records.extend(settled.resolutions.iter().flat_map(|one| encoder.resolution(one)));
-        self.records += records.len();
-        self.bytes += records.iter().map(Outgoing::size).sum::<usize>();
-        self.entries.push(Entry { settled, records });
+        let entry = Entry::new(settled, encoder);
+        self.records += entry.records.len();
+        self.bytes += entry.records.iter().map(Outgoing::size).sum::<usize>();
+        self.entries.push(entry);
     }
 
     /// Whether it should be committed at once. A record that publishes nothing counts as one.
@@ -59,9 +80,9 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// What settled, in order.
-    pub fn settled(&self) -> impl Iterator<Item = &Settled> {
-        self.entries.iter().map(|entry| &entry.settled)
+    /// What changes the counts of webhooks, in order.
+    pub fn touches(&self) -> impl Iterator<Item = &Touch> {
+        self.entries.iter().flat_map(|entry| &entry.touches)
     }
 
     /// The records to publish, in order.
@@ -69,22 +90,21 @@ impl Batch {
         self.entries.iter().flat_map(|entry| &entry.records)
     }
 
-    /// The dead letters among them.
-    pub fn dead_letters(&self) -> impl Iterator<Item = &DeadLetter> {
-        let resolutions = self.entries.iter().flat_map(|entry| &entry.settled.resolutions);
-        resolutions.filter_map(|resolution| resolution.dead_letter.as_ref())
+    /// The dead letters among them, by their reasons.
+    pub fn dead_letters(&self) -> impl Iterator<Item = DeadLetterReason> {
+        self.entries.iter().flat_map(|entry| &entry.dead_letters).copied()
     }
 
     /// The records to settle.
     #[must_use]
     pub fn positions(&self) -> Vec<&Position> {
-        self.entries.iter().map(|entry| &entry.settled.position).collect()
+        self.entries.iter().map(|entry| &entry.position).collect()
     }
 
     /// Drops the records that `alive` denies, and what they would have published; returns how many.
     pub fn retain(&mut self, alive: impl Fn(&Position) -> bool) -> usize {
         let before = self.entries.len();
-        self.entries.retain(|entry| alive(&entry.settled.position));
+        self.entries.retain(|entry| alive(&entry.position));
         self.records = self.records().count();
         self.bytes = self.records().map(Outgoing::size).sum();
         before - self.entries.len()

@@ -265,7 +265,7 @@ impl Committer {
         while !batch.is_empty() {
             self.sequence = self.sequence.wrapping_add(1);
             let begun = Instant::now();
-            let touched = self.own.preview(batch.settled());
+            let touched = self.own.preview(batch.touches());
             let counts: Vec<Outgoing> = touched
                 .iter()
                 .map(|(webhook, counts)| self.settings.encoder.pending(webhook, counts))
@@ -291,8 +291,8 @@ impl Committer {
     fn committed(&self, batch: &Batch, offsets: &dyn OffsetKeeper) {
         fail_point!("k7");
         offsets.apply(&batch.positions());
-        for letter in batch.dead_letters() {
-            self.metrics.dead_letter(letter.reason);
+        for reason in batch.dead_letters() {
+            self.metrics.dead_letter(reason);
         }
         self.trouble.note(None);
         self.reachability.note(true);

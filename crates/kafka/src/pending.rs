@@ -63,6 +63,35 @@ pub fn parse_key(key: &str) -> Option<(&str, WebhookId)> {
     Some((instance, WebhookId::new(webhook).ok()?))
 }
 
+/// What changes an instance's counts of a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touch {
+    /// A parked delivery was taken up again.
+    Released(WebhookId),
+    /// A delivery was parked.
+    Parked(WebhookId),
+    /// An attempt ended.
+    Attempted(WebhookId, OutcomeResult, Timestamp),
+}
+
+impl Touch {
+    /// All that a settled record changes, in order.
+    pub fn of(settled: &Settled) -> impl Iterator<Item = Self> {
+        let released = settled.released.clone().map(Self::Released);
+        let resolutions = settled.resolutions.iter().flat_map(|resolution| {
+            let parked = resolution.parked.as_ref();
+            let parked = parked.map(|parked| Self::Parked(parked.waiting.webhook_id.clone()));
+            let outcome = resolution.outcome.as_ref();
+            let attempted = outcome.and_then(|outcome| {
+                let ended = outcome.date_end?;
+                Some(Self::Attempted(outcome.webhook_id.clone(), outcome.result, ended))
+            });
+            [parked, attempted].into_iter().flatten()
+        });
+        released.into_iter().chain(resolutions)
+    }
+}
+
 /// This instance's own counts; what they would be is computed first, and kept once it is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnCounts {
@@ -79,22 +108,15 @@ impl OwnCounts {
         Self { told, stale }
     }
 
-    /// The counts of the webhooks that these records touch, as they would be after them.
+    /// The counts of the webhooks that are touched, as they would be after it.
     #[must_use]
-    pub fn preview<'a>(&self, settled: impl Iterator<Item = &'a Settled>) -> HashMap<WebhookId, Counts> {
+    pub fn preview<'a>(&self, touches: impl Iterator<Item = &'a Touch>) -> HashMap<WebhookId, Counts> {
         let mut touched: HashMap<WebhookId, Counts> = HashMap::new();
-        for record in settled {
-            if let Some(webhook) = &record.released {
-                self.begin(&mut touched, webhook).completed += 1;
-            }
-            for resolution in &record.resolutions {
-                if let Some(parked) = &resolution.parked {
-                    self.begin(&mut touched, &parked.waiting.webhook_id).appended += 1;
-                }
-                if let Some((outcome, at)) = resolution.outcome.as_ref().and_then(|o| Some((o, o.date_end?))) {
-                    self.begin(&mut touched, &outcome.webhook_id)
-                        .attempted(outcome.result, at);
-                }
+        for touch in touches {
+            match touch {
+                Touch::Released(webhook) => self.begin(&mut touched, webhook).completed += 1,
+                Touch::Parked(webhook) => self.begin(&mut touched, webhook).appended += 1,
+                Touch::Attempted(webhook, result, at) => self.begin(&mut touched, webhook).attempted(*result, *at),
             }
         }
         touched.retain(|webhook, counts| counts.differs(&self.of(webhook), self.stale));
