@@ -1,6 +1,8 @@
 //! The headers of a request, all of them. The set is closed: nothing an event or a Kafka header says
 //! becomes a header, except the trace's parent, which was validated when it was read.
 
+use std::fmt;
+
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use postrider_types::delivery::TraceParent;
@@ -85,13 +87,13 @@ pub fn of_request(fixed: &HeaderMap, keys: &Keys, sending: &Sending<'_>) -> Head
     headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
     headers.insert(EVENT, HeaderValue::from_static(event.event_type.as_str()));
     headers.insert(ATTEMPT, HeaderValue::from(sending.attempt));
-    headers.insert(EVENT_TIME, ours(event.time().to_string()));
-    headers.insert(TRACEPARENT, ours(sending.trace.as_str().to_owned()));
+    headers.insert(EVENT_TIME, ours(&event.time().text()[..]));
+    headers.insert(TRACEPARENT, ours(sending.trace.as_str()));
     headers
 }
 
-fn ours(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("ids, times and trace parents are visible ASCII")
+fn ours(text: impl TryInto<HeaderValue, Error: fmt::Debug>) -> HeaderValue {
+    text.try_into().expect("ids, times and trace parents are visible ASCII")
 }
 
 fn sensitive(text: &str) -> Result<HeaderValue, BadHeader> {

@@ -149,7 +149,7 @@ impl Encoder {
 
     /// A topic with small records may still take an outcome without what the endpoint answered.
     fn outcome(&self, outcome: &Outcome) -> Outgoing {
-        let whole = json(&self.topics.results, outcome.delivery_id.as_str(), outcome);
+        let whole = self.whole(outcome);
         if whole.size() <= self.limits.results || outcome.response.is_none() {
             return whole;
         }
@@ -158,7 +158,13 @@ impl Encoder {
             response.body.clear();
             response.truncated = true;
         }
-        json(&self.topics.results, outcome.delivery_id.as_str(), &outcome)
+        self.whole(&outcome)
+    }
+
+    fn whole(&self, outcome: &Outcome) -> Outgoing {
+        let mut value = Vec::with_capacity(DOCUMENT);
+        outcome.write_json(&mut value);
+        of_json(&self.topics.results, outcome.delivery_id.as_str(), value)
     }
 
     /// The record of a parked delivery.
@@ -248,6 +254,10 @@ static JSON: LazyLock<Arc<[Header]>> = LazyLock::new(|| [text("content-type", "a
 fn json(topic: &Arc<str>, key: &str, document: &impl Serialize) -> Outgoing {
     let mut value = Vec::with_capacity(DOCUMENT);
     serde_json::to_writer(&mut value, document).expect("our documents have no maps with odd keys");
+    of_json(topic, key, value)
+}
+
+fn of_json(topic: &Arc<str>, key: &str, value: Vec<u8>) -> Outgoing {
     Outgoing {
         topic: Arc::clone(topic),
         sticky: false,

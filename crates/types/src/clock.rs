@@ -61,18 +61,66 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
+impl Timestamp {
+    /// The text that is shown, as ASCII. What lies before 1970 or after 9999 is shown as the nearest that does not: such
+    /// a record timestamp is nonsense, but not ours to judge.
+    #[must_use]
+    pub fn text(self) -> [u8; 24] {
+        const LAST: i64 = 253_402_300_799_999;
+        let millis = self.0.clamp(0, LAST).unsigned_abs();
+        let (year, month, day) = date_of(millis / 86_400_000);
+        let time = millis % 86_400_000;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (at, len, number) in [
+            (0, 4, year),
+            (5, 2, month),
+            (8, 2, day),
+            (11, 2, time / 3_600_000),
+            (14, 2, time / 60_000 % 60),
+            (17, 2, time / 1_000 % 60),
+            (20, 3, time % 1_000),
+        ] {
+            write_digits(&mut text[at..at + len], number);
+        }
+        text
+    }
+}
+
+/// Year, month and day of so many days after 1970-01-01, in the Gregorian calendar. Years are counted from March,
+/// so that the day that leap years have is their last.
+const fn date_of(days: u64) -> (u64, u64, u64) {
+    const TO_MARCH_OF_YEAR_0: u64 = 719_468;
+    const OF_400_YEARS: u64 = 146_097;
+    let days = days + TO_MARCH_OF_YEAR_0;
+    let (era, day_of_era) = (days / OF_400_YEARS, days % OF_400_YEARS);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let (month, next_year) = if month_from_march < 10 {
+        (month_from_march + 3, 0)
+    } else {
+        (month_from_march - 9, 1)
+    };
+    (era * 400 + year_of_era + next_year, month, day)
+}
+
+fn write_digits(text: &mut [u8], mut number: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Past the year 9999 the formatter refuses; such a record timestamp is nonsense but not ours to judge.
-        const LAST: i64 = 253_402_300_799_999;
-        let shown = Self(self.0.clamp(0, LAST));
-        humantime::format_rfc3339_millis(SystemTime::from(shown)).fmt(f)
+        f.pad(std::str::from_utf8(&self.text()).expect("digits and marks are ASCII"))
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.text()).expect("digits and marks are ASCII"))
     }
 }
 
@@ -137,7 +185,26 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_moment_is_written_as_humantime_does(millis in 0..253_402_300_800_000_i64) {
+            let expected = humantime::format_rfc3339_millis(SystemTime::from(Timestamp(millis))).to_string();
+            prop_assert_eq!(Timestamp(millis).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn every_day_is_written_as_humantime_does() {
+        for day in 0..2_932_897 {
+            let moment = Timestamp(day * 86_400_000 + 86_399_999);
+            let expected = humantime::format_rfc3339_millis(SystemTime::from(moment)).to_string();
+            assert_eq!(moment.to_string(), expected);
+        }
+    }
 
     #[test]
     fn is_written_in_utc_with_milliseconds() {

@@ -1,6 +1,8 @@
 //! An outcome: what one attempt came to; one record of the results topic.
 //! `schemas/outcome.v1.json` is its contract.
 
+mod json;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

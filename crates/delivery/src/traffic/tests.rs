@@ -42,7 +42,7 @@ impl Desk {
         let seeds = HashMap::new();
         let standings = Standings::new(
             config,
-            issuer.instance.clone(),
+            Arc::clone(&issuer.instance),
             metrics.clone(),
             seeds,
             Successes::default(),
