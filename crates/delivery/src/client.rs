@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hickory_resolver::net::NetError;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
 use hyper_util::client::legacy::{Builder, Client as Pool};
@@ -225,6 +225,8 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.endpoint.uri().clone();
         *request.headers_mut() = (self.headers)();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         request
     }
 }

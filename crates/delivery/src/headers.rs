@@ -4,7 +4,7 @@
 use std::fmt;
 
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use postrider_types::delivery::TraceParent;
 use postrider_types::{Event, Timestamp, Webhook, WebhookId};
 
@@ -62,7 +62,6 @@ pub fn fixed(webhook: &Webhook) -> Result<HeaderMap, BadHeader> {
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(auth) = &webhook.auth {
         headers.insert(AUTHORIZATION, sensitive(&format!("Basic {}", basic_token(auth)))?);
     }
@@ -152,7 +151,6 @@ mod tests {
         assert_eq!(
             written(&request(&webhook())),
             [
-                "accept-encoding: identity",
                 "authorization: Basic w7xuw686cMOkc3N3b3Jk",
                 "content-type: application/json",
                 "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
