@@ -14,7 +14,6 @@ use super::{Consumer, PASSING, Rejoining, UPKEEP};
 use crate::error::ConsumerError;
 use crate::ledger::MAX_SPAN;
 use crate::orphans::{Lookout, Named, spared};
-use crate::tracker::TopicPartition;
 
 /// How long the whole subscription waits at most after a topic was left out of it.
 const LEFT_OUT: Duration = Duration::from_secs(10);
@@ -71,11 +70,9 @@ impl Consumer {
 
     fn forget_strangers(&mut self) {
         let tracker = Arc::clone(&self.tracker);
-        let ours = |key: &TopicPartition| tracker.watermark(&key.0, key.1).is_some();
-        for sleeper in self.tiers.retain(ours) {
+        for sleeper in self.tiers.retain(|key| tracker.watermark(&key.0, key.1).is_some()) {
             sleeper.record.give_back();
         }
-        self.pauses.retain(ours);
     }
 
     /// Pauses and resumes partitions as the bounds say. The last eighth of the bytes is kept for retries, so that
