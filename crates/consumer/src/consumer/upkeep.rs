@@ -68,9 +68,14 @@ impl Consumer {
         self.cleaner.clean(committed);
     }
 
-    fn forget_strangers(&mut self) {
-        let tracker = Arc::clone(&self.tracker);
-        for sleeper in self.tiers.retain(|key| tracker.watermark(&key.0, key.1).is_some()) {
+    /// Drops what waits of earlier assignments. Before anything is read of a partition that has come back, or the old
+    /// would keep the new from being read.
+    pub(super) fn forget_strangers(&mut self) {
+        let gone = self.tracker.take_gone();
+        if gone.is_empty() {
+            return;
+        }
+        for sleeper in self.tiers.retain(|key| !gone.contains(key)) {
             sleeper.record.give_back();
         }
     }
