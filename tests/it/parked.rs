@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use postrider_tests::contract::sample;
 use postrider_tests::patience::{PATIENCE, until};
-use postrider_tests::{Answer, Receiver, Scene, Sent, promise};
+use postrider_tests::{Answer, Daemon, Receiver, Scene, Sent, promise};
 use postrider_types::{Clock, Outcome, OutcomeResult, Timestamp};
 use rustix::process::Signal;
 use serde_json::json;
@@ -114,4 +114,42 @@ async fn parked_deliveries_go_to_todays_url_or_are_skipped_by_what_their_webhook
     }
     let nothing_waits = || async { Ok((daemon.metric("postrider_webhook_pending", &[]).await? == 0.0).then_some(())) };
     until("nothing to be parked any more", PATIENCE, nothing_waits).await
+}
+
+const PAUSED: &str = "postrider_partitions_paused";
+
+/// What is parked for long rests: its partitions are not read meanwhile, by whomever they are given to.
+#[tokio::test]
+async fn a_partition_that_went_to_another_instance_while_it_rested_is_read_again_when_it_comes_back() -> Result<()> {
+    const PARTITIONS: i32 = 8;
+    let receiver = Receiver::start().await?;
+    receiver.answer("/hook", [Answer::status(503)]);
+    let mut scene = Scene::new("parked").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    scene.config["kafka"]["properties"] = json!({ "session.timeout.ms": 6000 });
+    scene.config["delivery"]["retry"] = json!({ "initial": "10m", "multiplier": 1, "jitter": 0 });
+    scene.config["topics"]["retry_partitions"] = json!(PARTITIONS);
+    scene.create_topics().await?;
+    let stays = Daemon::start(&scene.write_instance("stays")?).await?;
+    let topic = scene.topic("tracking");
+    let all_rest = |what: &'static str, parks: bool| {
+        let (stays, topic) = (&stays, &topic);
+        let look = move || async move {
+            // Each transaction parks in one partition, so that one event after the other comes to all of them.
+            if parks {
+                topic.produce([Sent::value(sample("tracking_update"))]).await?;
+            }
+            let resting = stays.metric(PAUSED, &[]).await?;
+            Ok((resting == f64::from(PARTITIONS)).then_some(()))
+        };
+        async move { until(what, PATIENCE, look).await }
+    };
+    all_rest("all retry partitions to rest", true).await?;
+
+    let mut passes = Daemon::start(&scene.write_instance("passes")?).await?;
+    let some_rest = || async { Ok((passes.metric(PAUSED, &[]).await? > 0.0).then_some(())) };
+    until("the other's retry partitions to rest", PATIENCE, some_rest).await?;
+    assert!(passes.stop().await?.success());
+    // They rest only once something has been read of them.
+    all_rest("those that came back to rest again", false).await
 }

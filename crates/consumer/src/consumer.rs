@@ -61,7 +61,7 @@ pub struct Consumer {
     kafka: Arc<BaseConsumer<Context>>,
     tracker: Arc<Tracker>,
     tiers: RetryTiers<Sleeper>,
-    pauses: Pauses,
+    pauses: Arc<Pauses>,
     totals: Arc<HeldTotals>,
     losses: Losses,
     clock: Clock,
@@ -104,15 +104,15 @@ impl Consumer {
     pub fn new(setup: Setup) -> Result<Self, ConsumerError> {
         let tracker = Arc::new(Tracker::default());
         let context = setup.context(&tracker);
-        let kafka = setup
+        let kafka: BaseConsumer<Context> = setup
             .client
             .create_with_context(context)
             .map_err(ConsumerError::Client)?;
         Ok(Self {
+            pauses: Arc::clone(&kafka.context().pauses),
             kafka: Arc::new(kafka),
             tracker,
             tiers: RetryTiers::new(TierLimits::default()),
-            pauses: Pauses::default(),
             totals: Arc::default(),
             losses: Losses::default(),
             clock: setup.clock,

@@ -25,6 +25,7 @@ use crate::config::Start;
 use crate::ledger::{Ledger, decode};
 use crate::metrics::Metrics;
 use crate::orphans::Moves;
+use crate::pauses::{Pauses, lift};
 use crate::range::{Outside, outside};
 use crate::tracker::{TopicPartition, Tracker};
 
@@ -36,6 +37,7 @@ const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Context {
     pub(crate) tracker: Arc<Tracker>,
+    pub(crate) pauses: Arc<Pauses>,
     pub(crate) flush: Flush,
     pub(crate) reachability: Reachability,
     pub(crate) metrics: Metrics,
@@ -124,6 +126,7 @@ impl Context {
             self.group_is_new.store(false, Ordering::Relaxed);
         }
         self.commit_start(consumer, &first);
+        lift(consumer, &begun);
         if let Err(error) = consumer.incremental_assign(&begun) {
             error!(%error, "The assigned partitions cannot be read");
         }
@@ -235,6 +238,7 @@ impl Context {
             info!(partitions = keys.len(), left, "Partitions given back");
         }
         self.tracker.revoke(&keys);
+        self.pauses.forget(&keys);
         for (topic, partition) in &keys {
             self.metrics.forget_lag(topic, partition.0);
         }

@@ -100,6 +100,7 @@ impl Setup {
     pub(crate) fn context(&self, tracker: &Arc<Tracker>) -> Context {
         Context {
             tracker: Arc::clone(tracker),
+            pauses: Arc::default(),
             flush: self.flush.clone(),
             reachability: self.reachability.clone(),
             metrics: self.metrics.clone(),

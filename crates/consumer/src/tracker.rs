@@ -30,6 +30,8 @@ struct Owned {
 struct State {
     owned: HashMap<TopicPartition, Owned>,
     assignments: u64,
+    /// Whose assignments have ended since they were last taken.
+    gone: Vec<TopicPartition>,
 }
 
 /// The ledgers.
@@ -62,9 +64,17 @@ impl Tracker {
     pub fn revoke(&self, partitions: &[TopicPartition]) {
         let mut state = self.state.lock();
         for partition in partitions {
-            state.owned.remove(partition);
+            if state.owned.remove(partition).is_some() {
+                state.gone.push(partition.clone());
+            }
         }
         self.changed.notify_all();
+    }
+
+    /// The partitions whose assignments have ended since this was asked last; some may have come back since.
+    #[must_use]
+    pub fn take_gone(&self) -> Vec<TopicPartition> {
+        std::mem::take(&mut self.state.lock().gone)
     }
 
     /// Stops dispatching what belongs to these partitions, and waits until what was dispatched is
@@ -260,6 +270,18 @@ mod tests {
         assert_eq!(tracker.watermark(&topic(), Partition(0)), Some(5));
         tracker.apply(&[&again]);
         assert_eq!(tracker.watermark(&topic(), Partition(0)), Some(6));
+    }
+
+    #[test]
+    fn a_partition_that_went_is_told_of_once_though_it_has_come_back() {
+        let tracker = Tracker::default();
+        tracker.revoke(&key());
+        assert!(tracker.take_gone().is_empty(), "it was not ours");
+        tracker.assign(topic(), Partition(0), Ledger::new(0, &[]));
+        tracker.revoke(&key());
+        tracker.assign(topic(), Partition(0), Ledger::new(0, &[]));
+        assert_eq!(tracker.take_gone(), key());
+        assert!(tracker.take_gone().is_empty());
     }
 
     #[test]

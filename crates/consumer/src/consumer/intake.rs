@@ -26,6 +26,7 @@ impl Consumer {
         };
         let (name, topic) = (Arc::clone(name), *topic);
         let (partition, offset) = (Partition(message.partition()), message.offset());
+        self.forget_strangers();
         let Some((assignment, delivered)) = self.tracker.deliver(&name, partition, offset) else {
             return Ok(());
         };

@@ -14,7 +14,6 @@ use super::{Consumer, PASSING, Rejoining, UPKEEP};
 use crate::error::ConsumerError;
 use crate::ledger::MAX_SPAN;
 use crate::orphans::{Lookout, Named, spared};
-use crate::tracker::TopicPartition;
 
 /// How long the whole subscription waits at most after a topic was left out of it.
 const LEFT_OUT: Duration = Duration::from_secs(10);
@@ -69,13 +68,16 @@ impl Consumer {
         self.cleaner.clean(committed);
     }
 
-    fn forget_strangers(&mut self) {
-        let tracker = Arc::clone(&self.tracker);
-        let ours = |key: &TopicPartition| tracker.watermark(&key.0, key.1).is_some();
-        for sleeper in self.tiers.retain(ours) {
+    /// Drops what waits of earlier assignments. Before anything is read of a partition that has come back, or the old
+    /// would keep the new from being read.
+    pub(super) fn forget_strangers(&mut self) {
+        let gone = self.tracker.take_gone();
+        if gone.is_empty() {
+            return;
+        }
+        for sleeper in self.tiers.retain(|key| !gone.contains(key)) {
             sleeper.record.give_back();
         }
-        self.pauses.retain(ours);
     }
 
     /// Pauses and resumes partitions as the bounds say. The last eighth of the bytes is kept for retries, so that
