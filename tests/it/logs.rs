@@ -398,7 +398,7 @@ async fn followed_on_the_command_line_each_outcome_is_shown_once_until_ctrl_c() 
     kill_process(binary::pid(&following), Signal::INT)?;
     let ended = tokio::task::spawn_blocking(move || following.wait()).await??;
     assert_eq!(ended.code(), Some(0));
-    let table = binary::run(&["logs", "--limit", "3", "--api", &api]).await?;
+    let table = binary::run(&["logs", "--limit", "3", "--from", "1h", "--api", &api]).await?;
     assert_eq!((table.code, table.stdout.lines().count()), (Some(0), 4), "{table:?}");
     Ok(())
 }

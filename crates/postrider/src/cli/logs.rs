@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::End;
+use super::moment::Moment;
 use super::output::say;
 use super::remote::{Remote, Session, say_json};
 use super::text::{plain, table, text_at};
@@ -29,7 +30,7 @@ const WIDTHS: [usize; 9] = [24, 12, 14, 15, 8, 6, 5, 8, 0];
 
 const EXAMPLES: &str = "\
 Examples:
-  postrider logs --result failed --from 2026-11-22T00:00:00Z
+  postrider logs --result failed --from 2h
   postrider logs --order-id 24957298
   postrider logs --follow --webhook wh_1 --json | jq .status_code";
 
@@ -80,12 +81,12 @@ struct Filters {
     /// Only of a tracking number
     #[arg(long, value_name = "NUMBER")]
     tracking: Option<String>,
-    /// Not before a time, such as 2026-11-22T10:00:00Z
+    /// Not before a time, such as 2026-11-22T10:00:00Z, or how long ago, such as 2h
     #[arg(long, value_name = "TIME")]
-    from: Option<String>,
+    from: Option<Moment>,
     /// Before a time
     #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    to: Option<Moment>,
 }
 
 fn result(text: &str) -> Result<OutcomeResult, String> {
@@ -106,8 +107,8 @@ impl Filters {
             .with("order_id", self.order_id)
             .with("transaction_id", self.transaction_id)
             .with("tracking", self.tracking)
-            .with("from", self.from)
-            .with("to", self.to)
+            .with("from", self.from.map(|Moment(from)| from))
+            .with("to", self.to.map(|Moment(to)| to))
     }
 }
 
