@@ -15,7 +15,17 @@ const SESSION: u32 = 6_000;
 
 /// A trial under load whose group is quick to give partitions away.
 pub(crate) async fn trial(name: &'static str) -> Result<Trial> {
+    begun(Trial::new(name).await?).await
+}
+
+/// The same, in which partitions of a retry topic rest most of the time, so that they come and go resting.
+pub(crate) async fn resting(name: &'static str) -> Result<Trial> {
     let mut trial = Trial::new(name).await?;
+    trial.resting_schedule();
+    begun(trial).await
+}
+
+async fn begun(mut trial: Trial) -> Result<Trial> {
     trial.property("session.timeout.ms", SESSION);
     trial.property("heartbeat.interval.ms", 1_000);
     trial.begin().await?;
@@ -28,7 +38,7 @@ pub(crate) async fn trial(name: &'static str) -> Result<Trial> {
 async fn members_that_join_and_leave_all_the_time_cost_progress_and_nothing_else() -> Result<()> {
     const EVERY: Duration = Duration::from_secs(2);
     let _turn = turn::shared().await;
-    let mut trial = trial("storm").await?;
+    let mut trial = resting("storm").await?;
     let stays = trial.start("stays").await?;
     let end = Instant::now() + turn::sized(Duration::from_secs(30), Duration::from_secs(300));
     let mut joined = 0;

@@ -72,7 +72,7 @@ async fn nothing_parked(prometheus: &Prometheus) -> Result<()> {
 #[tokio::test]
 async fn one_instance_becomes_three_and_then_two_and_each_delivery_is_made_once() -> Result<()> {
     let _turn = turn::shared().await;
-    let mut trial = groups::trial("scale").await?;
+    let mut trial = groups::resting("scale").await?;
     let targets: Result<Vec<SocketAddr>> = ["a", "b", "c"].map(|name| trial.admin(name)).into_iter().collect();
     let prometheus = Prometheus::start(&targets?, 1).await?;
     let phase = turn::sized(Duration::from_secs(8), Duration::from_secs(60));

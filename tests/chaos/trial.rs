@@ -136,6 +136,13 @@ impl Trial {
         self.scene.config["delivery"]["retry"] = json!({});
     }
 
+    /// Has second failures wait so long that the partitions they are parked in are not read meanwhile.
+    pub(crate) fn resting_schedule(&mut self) {
+        self.delays = &["500ms", "10s"];
+        self.scene.config["delivery"]["retry"] =
+            json!({ "initial": "500ms", "multiplier": 20, "max_interval": "10s", "jitter": 0.1 });
+    }
+
     /// Sets one of librdkafka's settings for the daemons.
     pub(crate) fn property(&mut self, name: &str, value: impl Into<Value>) {
         self.scene.config["kafka"]["properties"][name] = value.into();
