@@ -21,6 +21,9 @@ fn http_date(at: Timestamp) -> Result<String> {
 #[tokio::test]
 async fn retry_after_in_seconds_or_as_a_date_postpones_and_nonsense_does_not() -> Result<()> {
     let receiver = Receiver::start().await?;
+    let mut scene = Scene::new("parked").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    let _daemon = scene.start().await?;
     // Whole seconds, as dates have them.
     let date = Timestamp::from_millis(Clock::system().now().after(Duration::from_secs(15)).as_secs() * 1_000);
     receiver.answer(
@@ -32,9 +35,6 @@ async fn retry_after_in_seconds_or_as_a_date_postpones_and_nonsense_does_not() -
             Answer::ok(),
         ],
     );
-    let mut scene = Scene::new("parked").await?;
-    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
-    let _daemon = scene.start().await?;
     let topic = scene.topic("tracking");
     topic.produce([Sent::value(sample("tracking_update"))]).await?;
 
@@ -121,6 +121,7 @@ const PAUSED: &str = "postrider_partitions_paused";
 /// What is parked for long rests: its partitions are not read meanwhile, by whomever they are given to.
 #[tokio::test]
 async fn a_partition_that_went_to_another_instance_while_it_rested_is_read_again_when_it_comes_back() -> Result<()> {
+    /// More than the sources have: whichever half another instance is given, some are in it.
     const PARTITIONS: i32 = 8;
     let receiver = Receiver::start().await?;
     receiver.answer("/hook", [Answer::status(503)]);
