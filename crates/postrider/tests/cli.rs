@@ -188,7 +188,11 @@ fn schemas_are_listed_and_printed() {
     for name in text(&names.stdout).lines() {
         let schema = ran(&["schema", name]);
         assert_eq!(schema.status.code(), Some(0), "{name}");
-        serde_json::from_slice::<serde_json::Value>(&schema.stdout).unwrap();
+        if name == "asyncapi" {
+            assert!(text(&schema.stdout).contains("asyncapi: 3."), "{}", text(&schema.stdout));
+        } else {
+            serde_json::from_slice::<serde_json::Value>(&schema.stdout).unwrap();
+        }
     }
     assert!(text(&names.stdout).contains("outcome.v1\n"));
 }

@@ -66,7 +66,7 @@ fn filters_go_to_the_api_and_outcomes_are_a_table() {
         asked,
         "GET /api/v1/logs?account=acme&webhook=wh_1&endpoint=https%3A%2F%2Fm.example%2Fh%3Fa%3D***&event=order_error\
          &result=retrying&retry=true&status_code=503&order_id=1&transaction_id=1_1&tracking=T1\
-         &from=2026-11-22T00%3A00%3A00Z&to=2026-11-23T00%3A00%3A00Z&limit=7"
+         &from=2026-11-22T00%3A00%3A00.000Z&to=2026-11-23T00%3A00%3A00.000Z&limit=7"
     );
 }
 
