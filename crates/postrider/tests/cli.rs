@@ -189,7 +189,11 @@ fn schemas_are_listed_and_printed() {
         let schema = ran(&["schema", name]);
         assert_eq!(schema.status.code(), Some(0), "{name}");
         if name == "asyncapi" {
-            assert!(text(&schema.stdout).contains("asyncapi: 3."), "{}", text(&schema.stdout));
+            assert!(
+                text(&schema.stdout).contains("asyncapi: 3."),
+                "{}",
+                text(&schema.stdout)
+            );
         } else {
             serde_json::from_slice::<serde_json::Value>(&schema.stdout).unwrap();
         }
