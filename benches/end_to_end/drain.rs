@@ -14,6 +14,9 @@ use crate::receiver::Counted;
 use crate::stage::{PATIENCE, Stage, Used};
 use crate::usage::now_nanos;
 
+/// Requests at once, unless a drain is about that.
+const CONCURRENCY: u64 = 256;
+
 /// One drain of those that are set beside the bare client.
 #[derive(Debug)]
 pub(crate) struct Shape {
@@ -65,6 +68,23 @@ pub(crate) struct Plan {
     pub(crate) daemons_first: bool,
 }
 
+impl Plan {
+    /// The plainest: one webhook for each event, one account, one instance, answers at once, events first.
+    pub(crate) fn plain(stage: &Stage<'_>, name: &str, deliveries: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            deliveries,
+            concurrency: CONCURRENCY,
+            per_event: 1,
+            accounts: 1,
+            partitions: stage.options.partitions,
+            instances: 1,
+            wait: Duration::ZERO,
+            daemons_first: false,
+        }
+    }
+}
+
 /// What a drain came to.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Drained {
@@ -102,17 +122,7 @@ pub(crate) struct Beside {
 
 /// Drains once and measures nothing: a Kafka that has just started is slow.
 pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
-    let plan = Plan {
-        name: "warm-up".to_owned(),
-        deliveries: WARM_UP,
-        concurrency: 256,
-        per_event: 1,
-        accounts: 1,
-        partitions: stage.options.partitions,
-        instances: 1,
-        wait: Duration::ZERO,
-        daemons_first: false,
-    };
+    let plan = Plan::plain(stage, "warm-up", WARM_UP);
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = prepare(stage, &plan).await?;
     drain(stage, &scene, &plan).await.map(drop)
@@ -120,16 +130,12 @@ pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
 
 /// Drains once, with the bare client before and after.
 pub(crate) async fn run(stage: &mut Stage<'_>, shape: &Shape) -> Result<Beside> {
+    let deliveries = stage.options.events / shape.per_event * shape.per_event;
     let plan = Plan {
-        name: shape.name.to_owned(),
-        deliveries: stage.options.events / shape.per_event * shape.per_event,
         concurrency: shape.concurrency,
         per_event: shape.per_event,
-        accounts: 1,
-        partitions: stage.options.partitions,
-        instances: 1,
         wait: shape.wait,
-        daemons_first: false,
+        ..Plan::plain(stage, shape.name, deliveries)
     };
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = prepare(stage, &plan).await?;

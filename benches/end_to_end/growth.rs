@@ -1,13 +1,10 @@
 //! How cost grows with webhooks, partitions and instances.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::drain::{self, Drained, Plan};
 use crate::stage::Stage;
 
-const CONCURRENCY: u64 = 256;
 const PARTITIONS: i32 = 6;
 /// Enough that every one of several instances has some.
 const SHARED_PARTITIONS: i32 = 12;
@@ -66,16 +63,12 @@ pub(crate) const ROWS: [Row; 9] = [
 /// Drains a quarter of the usual number of deliveries in one of these ways.
 pub(crate) async fn run(stage: &mut Stage<'_>, row: &Row) -> Result<Drained> {
     let plan = Plan {
-        name: row.name.to_owned(),
-        deliveries: stage.options.events / 4,
-        concurrency: CONCURRENCY,
-        per_event: 1,
         accounts: row.webhooks,
         partitions: row.partitions,
         instances: row.instances,
-        wait: Duration::ZERO,
         // The group is whole before the first event comes, so that no rebalance is measured.
         daemons_first: row.name.starts_with("instances"),
+        ..Plan::plain(stage, row.name, stage.options.events / 4)
     };
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = drain::prepare(stage, &plan).await?;

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use postrider_tests::Scene;
@@ -11,8 +10,6 @@ use postrider_tests::patience::until;
 use crate::drain::{self, Drained, Measured, Plan};
 use crate::receiver::Counted;
 use crate::stage::{PATIENCE, Stage};
-
-const CONCURRENCY: u64 = 256;
 
 /// Another program that can POST what is in a topic.
 #[derive(Debug)]
@@ -87,17 +84,7 @@ impl Drop for Running {
 
 /// Has a peer drain what postrider drains.
 pub(crate) async fn run(stage: &mut Stage<'_>, peer: &Peer, path: &Path) -> Result<Drained> {
-    let plan = Plan {
-        name: peer.command.to_owned(),
-        deliveries: stage.options.events,
-        concurrency: CONCURRENCY,
-        per_event: 1,
-        accounts: 1,
-        partitions: stage.options.partitions,
-        instances: 1,
-        wait: Duration::ZERO,
-        daemons_first: false,
-    };
+    let plan = Plan::plain(stage, peer.command, stage.options.events);
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = drain::prepare(stage, &plan).await?;
     stage.receiver.begin(plan.wait)?;
