@@ -274,10 +274,14 @@ impl Publisher {
     /// and the commit calls it, so nothing may be left for it to wait for. A poll with a time of its own
     /// spins through its last millisecond.
     fn drain(&self) {
-        self.producer.poll(Duration::ZERO);
-        while self.producer.in_flight_count() > 0 {
-            std::thread::park_timeout(NAP);
+        let mut left = self.producer.in_flight_count();
+        while left > 0 {
+            // One of those that have come: a batch of one partition.
             self.producer.poll(Duration::ZERO);
+            let before = std::mem::replace(&mut left, self.producer.in_flight_count());
+            if left == before {
+                std::thread::park_timeout(NAP);
+            }
         }
     }
 
