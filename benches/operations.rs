@@ -252,6 +252,7 @@ fn issuer() -> Issuer {
     Issuer {
         instance: "postrider-0".into(),
         max_retries: 10,
+        traced: false,
     }
 }
 

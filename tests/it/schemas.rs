@@ -385,6 +385,7 @@ fn every_outcome_the_code_makes_fits_the_schema() {
     let issuer = Issuer {
         instance: "postrider-0".into(),
         max_retries: 10,
+        traced: false,
     };
     let webhook = Webhook::new(
         WebhookId::new("wh_1").unwrap(),

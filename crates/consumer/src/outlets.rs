@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use postrider_types::room::place_with_room;
 use postrider_types::{Arrival, Position, Settled};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -60,10 +61,6 @@ impl Outgoing {
     }
 }
 
-/// The part of a full channel that has to be free again before a thread that waits for it is woken, so that it is not
-/// woken for each place.
-const FREE: usize = 4;
-
 /// Sends, waiting a little for room; gives the item back when there is none, nothing when the other
 /// end is gone.
 fn send<T>(sender: &mpsc::Sender<T>, item: T, runtime: &Handle, wait: Duration) -> Result<(), Option<T>> {
@@ -73,11 +70,10 @@ fn send<T>(sender: &mpsc::Sender<T>, item: T, runtime: &Handle, wait: Duration) 
         Err(TrySendError::Closed(_)) => return Err(None),
         Err(TrySendError::Full(same)) => same,
     };
-    let free = sender.max_capacity().div_ceil(FREE);
-    let places = runtime.block_on(async { tokio::time::timeout(wait, sender.reserve_many(free)).await });
-    match places {
-        Ok(Ok(mut places)) => {
-            places.next().expect("some were reserved").send(item);
+    let place = runtime.block_on(async { tokio::time::timeout(wait, place_with_room(sender)).await });
+    match place {
+        Ok(Ok(place)) => {
+            place.send(item);
             Ok(())
         }
         Ok(Err(_)) => Err(None),

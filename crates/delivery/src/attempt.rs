@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_types::delivery::{Progress, TraceParent, Waiting};
+use postrider_types::delivery::{Progress, Waiting};
 use postrider_types::outcome::{Ending, Issuer, Met, OutcomeError, Timing};
 use postrider_types::{
     Clock, DeadLetter, DeadLetterReason, Delivery, DeliveryId, Notice, OutcomeResult, ParkCause, Parked, Resolution,
@@ -82,7 +82,6 @@ pub struct Attempts {
     permanent_statuses: Vec<u16>,
     metrics: Metrics,
     largest_parked: usize,
-    traced: bool,
 }
 
 impl Attempts {
@@ -104,15 +103,7 @@ impl Attempts {
             permanent_statuses: config.retry.permanent_statuses.clone(),
             metrics,
             largest_parked,
-            traced: false,
         }
-    }
-
-    /// The same, whose requests name the attempt's own span as their parent, for whoever tells of it.
-    #[must_use]
-    pub const fn traced(mut self, traced: bool) -> Self {
-        self.traced = traced;
-        self
     }
 
     /// Makes the delivery's next attempt; a target that could not be prepared fails it unsent. An attempt that is
@@ -133,7 +124,7 @@ impl Attempts {
             share,
         } = delivery;
         let mut owed = Owed::new(event, webhook, progress, chance);
-        if self.traced && owed.trace.is_sampled() {
+        if self.issuer.traced && owed.trace.is_sampled() {
             owed.begin_span();
         }
         let start = self.clock.now();
@@ -285,7 +276,7 @@ impl Attempts {
             dead_letter,
             outcome: Some(outcome),
             status_change: None,
-            parent: self.traced.then(|| TraceParent::of_record(&owed.event)).flatten(),
+            parent: self.issuer.parent(&owed.event),
         }
     }
 

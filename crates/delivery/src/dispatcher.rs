@@ -57,8 +57,6 @@ pub struct Parts {
     pub successes: Successes,
     /// What is owed to webhooks, and since when.
     pub undelivered: Undelivered,
-    /// Whether each attempt is a span of its trace, named in its request.
-    pub traced: bool,
     /// Bytes that a retry record may have: the smallest `max.message.bytes` of the retry topics. What
     /// does not fit is never parked; its first failed attempt is its last.
     pub largest_parked: usize,
@@ -116,7 +114,6 @@ impl Dispatcher {
         let standings = Standings::new(config, Arc::clone(&issuer.instance), metrics.clone(), seeds, successes);
         let parking = Parking::new(Arc::clone(&schedule), issuer.clone(), clock, metrics.clone(), largest);
         let attempts = Attempts::new(config, schedule, issuer, clock, metrics, largest);
-        let (parking, attempts) = (parking.traced(parts.traced), attempts.traced(parts.traced));
         Ok(Self {
             traffic: Traffic::new(config, standings, parking, undelivered, StdRng::from_rng(&mut random)),
             running: Running::default(),

@@ -32,7 +32,6 @@ pub(crate) struct Parking {
     clock: Clock,
     metrics: Metrics,
     largest: usize,
-    traced: bool,
 }
 
 impl Parking {
@@ -49,14 +48,7 @@ impl Parking {
             clock,
             metrics,
             largest,
-            traced: false,
         }
-    }
-
-    /// The same, which says of what ends here which trace it belongs to.
-    pub(crate) const fn traced(mut self, traced: bool) -> Self {
-        self.traced = traced;
-        self
     }
 
     /// Whether a delivery of this event can be parked at all.
@@ -131,7 +123,7 @@ impl Parking {
             "Delivery skipped"
         );
         let resolution = Resolution {
-            parent: self.traced.then(|| TraceParent::of_record(event)).flatten(),
+            parent: self.issuer.parent(event),
             outcome: Some(Box::new(outcome)),
             ..Resolution::default()
         };

@@ -54,6 +54,7 @@ pub(crate) fn outcome(number: i64, result: OutcomeResult, replay: Option<&str>) 
     let issuer = Issuer {
         instance: "i-0".into(),
         max_retries: 10,
+        traced: false,
     };
     issuer.outcome(&event(number), &webhook, &progress, ending)
 }

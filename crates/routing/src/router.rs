@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use postrider_types::delivery::TraceParent;
 use postrider_types::outcome::{Ending, Issuer};
+use postrider_types::room::place_with_room;
 use postrider_types::{Arrival, Carrier, Delivery, DeliveryId, Event, Resolution, Settled};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -22,14 +22,10 @@ pub struct Router {
     issuer: Issuer,
     record_skipped: bool,
     metrics: Metrics,
-    traced: bool,
 }
 
 /// How many arrivals are taken in at once.
 const TOGETHER: usize = 64;
-/// The part of a full channel that has to be free again before more is handed on, so that a router that waits for a
-/// slower stage is not woken for each place.
-const FREE: usize = 4;
 
 /// A later stage has ended, and nothing can be handed on.
 struct PeerGone;
@@ -47,15 +43,7 @@ impl Router {
             issuer,
             record_skipped,
             metrics,
-            traced: false,
         }
-    }
-
-    /// The same, which says of what ends here which trace it belongs to.
-    #[must_use]
-    pub const fn traced(mut self, traced: bool) -> Self {
-        self.traced = traced;
-        self
     }
 
     /// Routes until `arrivals` ends or a later stage is gone. In the latter case the records it holds
@@ -139,7 +127,7 @@ impl Router {
         let outcome = self.issuer.outcome(event, &skip.webhook, &skip.progress, ending);
         Resolution {
             outcome: Some(Box::new(outcome)),
-            parent: self.traced.then(|| TraceParent::of_record(event)).flatten(),
+            parent: self.issuer.parent(event),
             ..Resolution::default()
         }
     }
@@ -147,15 +135,15 @@ impl Router {
 
 /// Sends, once there is room.
 async fn hand_on(deliveries: &Sender<Delivery>, delivery: Delivery) -> Result<(), PeerGone> {
-    let delivery = match deliveries.try_send(delivery) {
-        Ok(()) => return Ok(()),
-        Err(TrySendError::Closed(_)) => return Err(PeerGone),
-        Err(TrySendError::Full(same)) => same,
-    };
-    let free = deliveries.max_capacity().div_ceil(FREE);
-    let mut places = deliveries.reserve_many(free).await.map_err(|_| PeerGone)?;
-    places.next().expect("some were reserved").send(delivery);
-    Ok(())
+    match deliveries.try_send(delivery) {
+        Ok(()) => Ok(()),
+        Err(TrySendError::Closed(_)) => Err(PeerGone),
+        Err(TrySendError::Full(same)) => {
+            let place = place_with_room(deliveries).await.map_err(|_| PeerGone)?;
+            place.send(same);
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]

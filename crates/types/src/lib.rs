@@ -19,6 +19,7 @@ pub mod fault;
 pub mod notice;
 pub mod outcome;
 pub mod position;
+pub mod room;
 pub mod secret;
 pub mod settlement;
 pub mod status;

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryId, Progress, Trigger};
+use crate::delivery::{DeliveryId, Progress, TraceParent, Trigger};
 use crate::event::{AccountId, Event, EventId, EventType};
 use crate::position::Source;
 use crate::status;
@@ -304,9 +304,17 @@ pub struct Issuer {
     pub instance: Arc<str>,
     /// `delivery.retry.max_retries`
     pub max_retries: u32,
+    /// Whether a collector is told of traces.
+    pub traced: bool,
 }
 
 impl Issuer {
+    /// The trace parent that an event's record carried, where a collector is told of it.
+    #[must_use]
+    pub fn parent(&self, event: &Event) -> Option<TraceParent> {
+        self.traced.then(|| TraceParent::of_record(event)).flatten()
+    }
+
     /// The outcome of attempt `progress.attempts + 1`.
     #[must_use]
     pub fn outcome(&self, event: &Event, webhook: &Webhook, progress: &Progress, ending: Ending) -> Outcome {

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use postrider_types::delivery::TraceParent;
 use postrider_types::outcome::ResponseFacts;
 use postrider_types::webhook::{BasicAuth, CustomHeader, Signing};
 use postrider_types::{ErrorKind, EventType, Losses, NoticeKind, Outcome, Secret, Settled, SpanId};
@@ -32,6 +33,7 @@ fn counted_attempts(retry: RetryConfig, registry: &Registry) -> Attempts {
     let issuer = Issuer {
         instance: "postrider-0".into(),
         max_retries: config.retry.max_retries,
+        traced: false,
     };
     let schedule = Arc::new(Schedule::new(&config.retry).unwrap());
     let metrics = Metrics::register(registry, 200).unwrap();
@@ -397,7 +399,8 @@ async fn a_delivery_keeps_the_trace_it_came_with() {
 #[tokio::test]
 async fn where_traces_are_told_each_attempt_names_its_own_span_and_the_trace_goes_on() {
     let receiver = Receiver::start(|_, _| async { answer(503, "") }).await;
-    let attempts = attempts(RetryConfig::default()).traced(true);
+    let mut attempts = attempts(RetryConfig::default());
+    attempts.issuer.traced = true;
     let policy = samples::policy();
     let webhook = Arc::new(samples::webhook("wh_1", &receiver.url));
     let target = Target::prepare(&webhook, &policy, &samples::clients(&policy, &attempts.metrics));

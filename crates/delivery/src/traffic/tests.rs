@@ -35,6 +35,7 @@ impl Desk {
         let issuer = Issuer {
             instance: "postrider-0".into(),
             max_retries: 10,
+            traced: false,
         };
         let schedule = Arc::new(Schedule::new(&config.retry).unwrap());
         let clock = Clock::starting_at(NOW);

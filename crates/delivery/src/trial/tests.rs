@@ -19,6 +19,7 @@ fn trials() -> Trials {
     let issuer = Issuer {
         instance: "postrider-0".into(),
         max_retries: 10,
+        traced: false,
     };
     Trials::new(policy, clients, issuer, Clock::system(), Duration::from_secs(5))
 }

@@ -206,6 +206,7 @@ fn trials(authority: &Authority) -> Trials {
     let issuer = Issuer {
         instance: "postrider-0".into(),
         max_retries: 10,
+        traced: false,
     };
     Trials::new(policy, clients, issuer, Clock::system(), Duration::from_secs(30))
 }

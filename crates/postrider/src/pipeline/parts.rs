@@ -112,7 +112,6 @@ impl Core {
             self.config.routing.record_skipped,
             self.metrics.routing.clone(),
         )
-        .traced(self.is_traced())
     }
 
     /// What everything that dials has in common.
@@ -239,14 +238,9 @@ impl Core {
             failing_since,
             successes: self.successes.clone(),
             undelivered: self.undelivered.clone(),
-            traced: self.is_traced(),
             largest_parked,
         };
         Ok(Dispatcher::new(&self.config.delivery, parts).map_err(under("delivery"))?)
-    }
-
-    const fn is_traced(&self) -> bool {
-        self.config.telemetry.otlp_endpoint.is_some()
     }
 
     /// Where what settles goes: to the committer, by way of what tells a collector of it where there is one.
@@ -270,6 +264,7 @@ impl Core {
         Issuer {
             instance: self.config.instance_id.as_str().into(),
             max_retries: self.config.delivery.retry.max_retries,
+            traced: self.config.telemetry.otlp_endpoint.is_some(),
         }
     }
 }

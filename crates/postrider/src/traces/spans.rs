@@ -185,6 +185,7 @@ mod tests {
         let issuer = Issuer {
             instance: "postrider-0".into(),
             max_retries: 10,
+            traced: false,
         };
         issuer.outcome(&event, &webhook, &progress, ending)
     }

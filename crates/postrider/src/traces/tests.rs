@@ -69,6 +69,7 @@ fn settled() -> Settled {
     let issuer = Issuer {
         instance: "postrider-0".into(),
         max_retries: 10,
+        traced: false,
     };
     let outcome = issuer.outcome(&event(), &webhook(), &Progress::start(Some(trace)), ending);
     let resolution = Resolution {

@@ -36,8 +36,9 @@ fn start(webhooks: Vec<Webhook>, record_skipped: bool) -> Stage {
     let issuer = Issuer {
         instance: "postrider-0".into(),
         max_retries: 10,
+        traced: true,
     };
-    let router = Router::new(table.clone(), issuer, record_skipped, metrics).traced(true);
+    let router = Router::new(table.clone(), issuer, record_skipped, metrics);
     let (arrivals, arrivals_rx) = mpsc::channel(8);
     let (deliveries_tx, deliveries) = mpsc::channel(8);
     let (settled_tx, settled) = mpsc::channel(8);

@@ -40,6 +40,7 @@ pub(super) fn parts(config: &Config, registry: &Registry) -> Parts {
         issuer: Issuer {
             instance: "postrider-0".into(),
             max_retries: config.retry.max_retries,
+            traced: false,
         },
         clock: Clock::starting_at(START),
         clients: samples::clients(&policy, &metrics),
@@ -49,7 +50,6 @@ pub(super) fn parts(config: &Config, registry: &Registry) -> Parts {
         failing_since: std::collections::HashMap::new(),
         successes: postrider_types::Successes::default(),
         undelivered: postrider_types::Undelivered::new(Clock::starting_at(START)),
-        traced: false,
         largest_parked: 1_048_588,
     }
 }
