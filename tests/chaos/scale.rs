@@ -15,7 +15,7 @@ use crate::{groups, turn};
 
 const LAG: &str = r#"sum(postrider_consumer_lag{topic=~".*tracking"})"#;
 const PARTITIONS: &str = "count by (instance) (postrider_consumer_lag)";
-const OF_THE_SOURCE: &str = r#"count by (instance) (postrider_consumer_lag{topic=~".*tracking"})"#;
+const OF_THE_SOURCES: &str = r#"count by (instance) (postrider_consumer_lag{topic!~".*retry.*"})"#;
 const STEP: Duration = Duration::from_secs(1);
 
 /// Waits, and tells the lag meanwhile, as Prometheus has it.
@@ -81,11 +81,16 @@ async fn one_instance_becomes_three_and_then_two_and_each_delivery_is_made_once(
     watch(&prometheus, "one instance", phase).await?;
     let (second, mut third) = (trial.start("b").await?, trial.start("c").await?);
     watch(&prometheus, "three instances", phase).await?;
-    let all = || async { Ok(Some(owned(&prometheus, PARTITIONS).await?).filter(|counts| counts.len() == 3)) };
-    let counts = until("three instances at work", PATIENCE, all).await?;
-    let sources = owned(&prometheus, OF_THE_SOURCE).await?;
+    let shared = || async { Ok((owned(&prometheus, OF_THE_SOURCES).await? == [2.0; 3]).then_some(())) };
+    until(
+        "each of three instances reads two partitions of the sources",
+        PATIENCE,
+        shared,
+    )
+    .await?;
+    let counts = owned(&prometheus, PARTITIONS).await?;
     say(&format!(
-        "scale: they have {counts:?} partitions, {sources:?} of the source"
+        "scale: they have {counts:?} partitions, two of the sources each"
     ));
     assert!(third.stop().await?.success());
     watch(

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use postrider_tests::contract::sample;
 use postrider_tests::receiver::Request;
-use postrider_tests::{Answer, Receiver, Scene, Sent, promise};
+use postrider_tests::{Answer, Broker, Receiver, Scene, Sent, promise};
 use postrider_types::{Outcome, OutcomeResult, Timestamp};
 use serde_json::{Value, json};
 
@@ -26,6 +26,21 @@ fn message_id(event_id: &str, webhook_id: &str) -> String {
 fn only<T>(mut items: Vec<T>) -> Result<T> {
     assert_eq!(items.len(), 1, "exactly one");
     items.pop().context("one")
+}
+
+#[tokio::test]
+async fn sources_that_do_not_exist_yet_keep_no_instance_from_being_ready_and_are_read_once_they_do() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::at(Broker::shared().await?.bootstrap(), "no-sources-yet")?;
+    scene.config["kafka"]["properties"] = json!({ "topic.metadata.refresh.interval.ms": 1_000 });
+    scene.webhooks([webhook("wh", receiver.url("/hook"), &["tracking_update"])]);
+    let _daemon = scene.start().await?;
+    let topic = scene.topic("tracking");
+    topic.create(1).await?;
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+    let outcome = only(scene.outcomes(1).await?)?;
+    assert_eq!(outcome.result, OutcomeResult::Success);
+    Ok(())
 }
 
 #[tokio::test]

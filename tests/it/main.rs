@@ -50,6 +50,8 @@ mod signals;
 #[cfg(test)]
 mod signatures;
 #[cfg(test)]
+mod spread;
+#[cfg(test)]
 mod tracing;
 #[cfg(test)]
 mod webhooks;

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use fail::fail_point;
 use postrider_types::delivery::Waiting;
-use postrider_types::settlement::HeldTotals;
-use postrider_types::{Clock, Event, Losses, Owing, Record};
+use postrider_types::{Clock, Event, Owing, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::time::Instant;
@@ -19,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::cleaner::Cleaner;
 use crate::error::ConsumerError;
-use crate::membership::Membership;
+use crate::membership::Member;
 use crate::orphans::Wanted;
 use crate::outlets::Outlets;
 use crate::pauses::Pauses;
@@ -55,19 +54,20 @@ struct Sleeper {
     _owing: Option<Owing>,
 }
 
-/// The reading side of one instance.
+/// The reading side of one instance, or a part of it: one member of the group.
 pub struct Consumer {
     setup: Setup,
     kafka: Arc<BaseConsumer<Context>>,
     tracker: Arc<Tracker>,
     tiers: RetryTiers<Sleeper>,
     pauses: Arc<Pauses>,
-    totals: Arc<HeldTotals>,
-    losses: Losses,
     clock: Clock,
     upkeep_due: Instant,
     passing_due: Instant,
-    cleaner: Cleaner,
+    /// Where retry topics are read.
+    cleaner: Option<Cleaner>,
+    /// How many partitions it has told of that they are not read for now.
+    resting: usize,
     /// How many records are being handed on, one because of the other.
     handing: u32,
     /// The pipeline takes no more events for now, so sources rest.
@@ -83,8 +83,8 @@ pub struct Consumer {
 /// A rebalance that this instance has brought about.
 #[derive(Debug)]
 struct Rejoining {
-    /// How often partitions had been given to it when it began.
-    moves: u64,
+    /// How often partitions had been given to this member when it began.
+    given: u64,
     since: Instant,
 }
 
@@ -103,6 +103,7 @@ impl Consumer {
     /// [`ConsumerError::Client`] when librdkafka refuses the configuration.
     pub fn new(setup: Setup) -> Result<Self, ConsumerError> {
         let tracker = Arc::new(Tracker::default());
+        let cleaner = || Cleaner::new(&setup.admin, setup.runtime.clone()).map_err(ConsumerError::Client);
         let context = setup.context(&tracker);
         let kafka: BaseConsumer<Context> = setup
             .client
@@ -113,12 +114,11 @@ impl Consumer {
             kafka: Arc::new(kafka),
             tracker,
             tiers: RetryTiers::new(TierLimits::default()),
-            totals: Arc::default(),
-            losses: Losses::default(),
             clock: setup.clock,
             upkeep_due: Instant::now(),
             passing_due: Instant::now(),
-            cleaner: Cleaner::new(&setup.admin, setup.runtime.clone()).map_err(ConsumerError::Client)?,
+            cleaner: setup.reads_retries().then(cleaner).transpose()?,
+            resting: 0,
             handing: 0,
             stalled: false,
             crowded: false,
@@ -131,8 +131,9 @@ impl Consumer {
 
     /// The group's side of the committer's transactions.
     #[must_use]
-    pub fn membership(&self) -> Membership {
-        Membership::new(Arc::clone(&self.kafka), Arc::clone(&self.tracker))
+    pub fn member(&self) -> Member {
+        let topics = Arc::clone(&self.kafka.context().topics);
+        Member::new(Arc::clone(&self.kafka), Arc::clone(&self.tracker), topics)
     }
 
     /// Reads until stopped, then stays a member until `committed` fires, so that what was in flight
@@ -143,7 +144,7 @@ impl Consumer {
     pub fn run(mut self, outlets: Outlets) -> Result<(), ConsumerError> {
         self.learn_group();
         fail_point!("k10");
-        self.subscribe_without(None)?;
+        self.subscribe(self.setup.topics.keys())?;
         self.keep_lookout()?;
         let read = self.read(&outlets);
         self.kafka.context().stopping.store(true, Ordering::Relaxed);
@@ -155,7 +156,8 @@ impl Consumer {
 
     /// Whether the group is new decides where `start: latest` begins.
     fn learn_group(&self) {
-        if self.setup.config.start == crate::config::Start::Earliest {
+        let context = self.kafka.context();
+        if context.sources.is_empty() || context.start == crate::config::Start::Earliest {
             return;
         }
         while !self.setup.stop.is_cancelled() {

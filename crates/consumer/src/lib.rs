@@ -1,5 +1,8 @@
 //! Reads source and retry topics, decodes records into events, keeps the offset ledger.
 //!
+//! An instance is two members of the group: one reads the sources, one the retry topics. Kafka evens out how many
+//! partitions each member has, not those of each topic; so each kind is spread over the instances by itself.
+//!
 //! # Life of a record
 //!
 //! 1. The poll thread ([`consumer`]) reads it. Its partition's [`ledger`] says whether it was settled
@@ -34,7 +37,7 @@ pub mod tracker;
 pub use config::Config;
 pub use consumer::Consumer;
 pub use error::ConsumerError;
-pub use membership::Membership;
+pub use membership::{Member, Members};
 pub use metrics::Metrics;
 pub use outlets::Outlets;
-pub use setup::{Heartbeat, Setup, Topic};
+pub use setup::{Heartbeat, Setup, Shared, Topic};

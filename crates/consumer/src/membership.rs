@@ -1,59 +1,67 @@
-//! The consumer's side of a transaction: membership, ownership and offsets, for the committer.
+//! The consumer's side of a transaction: memberships, ownership and offsets, for the committer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use postrider_kafka::offsets::{NotAMember, OffsetCommit, OffsetKeeper};
+use postrider_kafka::offsets::{Membership, OffsetCommit, OffsetKeeper, to_list};
 use postrider_types::Position;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::rebalance::{Context, OFFSETS_TIMEOUT};
 use crate::tracker::Tracker;
 
-/// Speaks for the group towards the committer.
-pub struct Membership {
+/// One member of the group, and the topics it reads.
+pub struct Member {
     consumer: Arc<BaseConsumer<Context>>,
     tracker: Arc<Tracker>,
+    topics: Arc<HashSet<Arc<str>>>,
 }
 
-impl std::fmt::Debug for Membership {
+impl std::fmt::Debug for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Membership")
+        f.debug_struct("Member")
+            .field("topics", &self.topics)
             .field("tracker", &self.tracker)
             .finish_non_exhaustive()
     }
 }
 
-impl Membership {
-    pub(crate) fn new(consumer: Arc<BaseConsumer<Context>>, tracker: Arc<Tracker>) -> Self {
-        Self { consumer, tracker }
-    }
-}
-
-impl OffsetKeeper for Membership {
-    fn membership(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
-        let metadata = self.consumer.group_metadata().ok_or(NotAMember)?;
-        if self.consumer.assignment_lost() {
-            Err(NotAMember)
-        } else {
-            Ok(metadata)
+impl Member {
+    pub(crate) const fn new(
+        consumer: Arc<BaseConsumer<Context>>,
+        tracker: Arc<Tracker>,
+        topics: Arc<HashSet<Arc<str>>>,
+    ) -> Self {
+        Self {
+            consumer,
+            tracker,
+            topics,
         }
     }
 
-    fn owns(&self, position: &Position) -> bool {
-        self.tracker.owns(position)
+    /// `None` when it has been lost.
+    fn membership(&self) -> Option<Membership> {
+        let metadata = self.consumer.group_metadata()?;
+        let topics = Arc::clone(&self.topics);
+        (!self.consumer.assignment_lost()).then_some(Membership { topics, metadata })
     }
 
-    fn preview(&self, settled: &[&Position], sequence: u32) -> Vec<OffsetCommit> {
-        self.tracker.preview(settled, sequence)
+    /// Those of its topics.
+    fn positions<'a>(&self, all: &[&'a Position]) -> Vec<&'a Position> {
+        let own = all.iter().filter(|position| self.topics.contains(&position.topic));
+        own.copied().collect()
     }
 
-    fn apply(&self, settled: &[&Position]) {
-        self.tracker.apply(settled);
+    /// Those of its topics; `None` when there are none, of which librdkafka is not to be asked.
+    fn commits<'a>(&self, all: &'a [OffsetCommit]) -> Option<Vec<&'a OffsetCommit>> {
+        let own = all.iter().filter(|commit| self.topics.contains(&commit.topic));
+        let own: Vec<&OffsetCommit> = own.collect();
+        (!own.is_empty()).then_some(own)
     }
 
-    fn is_committed(&self, offsets: &[OffsetCommit]) -> KafkaResult<bool> {
+    fn is_committed(&self, offsets: &[&OffsetCommit]) -> KafkaResult<bool> {
         let mut asked = TopicPartitionList::new();
         for commit in offsets {
             asked.add_partition(&commit.topic, commit.partition.0);
@@ -66,8 +74,49 @@ impl OffsetKeeper for Membership {
             })
         }))
     }
+}
 
-    fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
-        self.consumer.commit(offsets, CommitMode::Sync)
+/// All members of one instance. They speak for the group towards the committer, each for its own topics.
+#[derive(Debug)]
+pub struct Members(pub Vec<Member>);
+
+impl OffsetKeeper for Members {
+    fn memberships(&self) -> Vec<Membership> {
+        self.0.iter().filter_map(Member::membership).collect()
+    }
+
+    fn owns(&self, position: &Position) -> bool {
+        self.0.iter().any(|member| member.tracker.owns(position))
+    }
+
+    fn preview(&self, settled: &[&Position], sequence: u32) -> Vec<OffsetCommit> {
+        let of = |member: &Member| member.tracker.preview(&member.positions(settled), sequence);
+        self.0.iter().flat_map(of).collect()
+    }
+
+    fn apply(&self, settled: &[&Position]) {
+        for member in &self.0 {
+            member.tracker.apply(&member.positions(settled));
+        }
+    }
+
+    fn is_committed(&self, offsets: &[OffsetCommit]) -> KafkaResult<bool> {
+        for member in &self.0 {
+            if let Some(own) = member.commits(offsets)
+                && !member.is_committed(&own)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn commit(&self, offsets: &[OffsetCommit]) -> KafkaResult<()> {
+        for member in &self.0 {
+            if let Some(own) = member.commits(offsets) {
+                member.consumer.commit(&to_list(&own)?, CommitMode::Sync)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -52,7 +52,7 @@ impl Wanted {
 /// How often partitions were given to this instance.
 pub(crate) type Moves = Arc<AtomicU64>;
 
-/// Looks at the group.
+/// Looks at the group, for all members of this instance.
 pub(crate) struct Lookout {
     pub(crate) kafka: Arc<BaseConsumer<Context>>,
     pub(crate) runtime: Handle,
@@ -194,9 +194,27 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-/// The topic that is best left out of the subscription for a moment, which makes the group rebalance: the one of
-/// which the fewest partitions are this instance's.
-pub(crate) fn spared<'a>(topics: impl Iterator<Item = &'a Arc<str>>, own: &[Named]) -> Option<&'a Arc<str>> {
+/// What to subscribe to for a moment, which makes the group rebalance: this member's topics without the one that is best
+/// left out; where it has but one, with another member's besides.
+pub(crate) fn otherwise<'a>(
+    topics: &[&'a Arc<str>],
+    all: impl Iterator<Item = &'a Arc<str>>,
+    own: &[Named],
+) -> Vec<&'a Arc<str>> {
+    if topics.len() == 1 {
+        let another = all.filter(|topic| !topics.contains(topic)).min();
+        return topics.iter().copied().chain(another).collect();
+    }
+    let left_out = spared(topics.iter().copied(), own);
+    topics
+        .iter()
+        .copied()
+        .filter(|topic| Some(*topic) != left_out)
+        .collect()
+}
+
+/// The topic that is best left out of the subscription: the one of which the fewest partitions are this member's.
+fn spared<'a>(topics: impl Iterator<Item = &'a Arc<str>>, own: &[Named]) -> Option<&'a Arc<str>> {
     topics.min_by_key(|topic| {
         (
             own.iter().filter(|(name, _)| **name == ***topic).count(),
@@ -260,6 +278,15 @@ mod tests {
         assert_eq!(&**spared(topics.iter(), &own(&["a", "c"])).unwrap(), "b");
         assert_eq!(&**spared(topics.iter(), &own(&["a", "a", "b", "c"])).unwrap(), "b");
         assert_eq!(spared([].iter(), &[]), None);
+    }
+
+    #[test]
+    fn a_member_of_one_topic_takes_another_besides_instead_of_leaving_its_own() {
+        let topics: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
+        let all = || topics.iter();
+        assert_eq!(otherwise(&[&topics[1]], all(), &[]), [&topics[1], &topics[0]]);
+        let own = [("b".to_owned(), 0)];
+        assert_eq!(otherwise(&[&topics[1], &topics[2]], all(), &own), [&topics[1]]);
     }
 
     proptest! {

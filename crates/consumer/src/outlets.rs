@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 /// Where records go.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outlets {
     /// Events of source records, to routing.
     pub fresh: mpsc::Sender<Arrival>,

@@ -4,8 +4,9 @@
 //! the same call. A partition that is given back is drained first, and its last commit made, while it
 //! is still ours. A partition that was lost is forgotten at once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fail::fail_point;
@@ -37,6 +38,8 @@ const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Context {
     pub(crate) tracker: Arc<Tracker>,
+    /// What this member reads.
+    pub(crate) topics: Arc<HashSet<Arc<str>>>,
     pub(crate) pauses: Arc<Pauses>,
     pub(crate) flush: Flush,
     pub(crate) reachability: Reachability,
@@ -51,6 +54,8 @@ pub struct Context {
     pub(crate) joined: AtomicBool,
     /// How often partitions were given to this instance.
     pub(crate) moves: Moves,
+    /// How often they were given to this member of it.
+    pub(crate) given: AtomicU64,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -107,8 +112,9 @@ impl Context {
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
         let mut begun = TopicPartitionList::new();
         let mut first = TopicPartitionList::new();
-        if partitions.count() > 0 {
-            let committed = self.committed(consumer, partitions);
+        let (own, foreign) = self.sorted(partitions);
+        if own.count() > 0 {
+            let committed = self.committed(consumer, &own);
             for element in committed.elements() {
                 let Some(beginning) = self.beginning(consumer, &element) else {
                     continue;
@@ -127,12 +133,29 @@ impl Context {
         }
         self.commit_start(consumer, &first);
         lift(consumer, &begun);
+        for element in foreign.elements() {
+            add(&mut begun, &element, KafkaOffset::End);
+        }
         if let Err(error) = consumer.incremental_assign(&begun) {
             error!(%error, "The assigned partitions cannot be read");
         }
         info!(partitions = begun.count(), "Partitions assigned");
         self.joined.store(true, Ordering::Relaxed);
         self.moves.fetch_add(1, Ordering::Relaxed);
+        self.given.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells the partitions that this member reads from those it does not. Of these it can be given some for a moment:
+    /// by a group that still knows what its name subscribed to before a restart, or while it makes the group rebalance.
+    /// It keeps them without reading them until the group takes them back.
+    fn sorted(&self, partitions: &TopicPartitionList) -> (TopicPartitionList, TopicPartitionList) {
+        let (mut own, mut foreign) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for element in partitions.elements() {
+            let is_own = self.topics.contains(element.topic());
+            let list = if is_own { &mut own } else { &mut foreign };
+            list.add_partition(element.topic(), element.partition());
+        }
+        (own, foreign)
     }
 
     /// What the group committed; asked again until it is known, because nothing may be read before.
@@ -250,5 +273,5 @@ impl Context {
 
 fn add(list: &mut TopicPartitionList, element: &TopicPartitionListElem<'_>, offset: KafkaOffset) {
     let added: KafkaResult<()> = list.add_partition_offset(element.topic(), element.partition(), offset);
-    added.expect("a non-negative offset can always be set");
+    added.expect("a non-negative offset, or the end, can always be set");
 }

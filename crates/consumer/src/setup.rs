@@ -1,13 +1,14 @@
 //! What the poll thread is made of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use postrider_kafka::committer::Flush;
 use postrider_kafka::connection::Reachability;
-use postrider_types::{Clock, EventType, Undelivered};
+use postrider_types::settlement::HeldTotals;
+use postrider_types::{Clock, EventType, Losses, Undelivered};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -28,6 +29,14 @@ pub enum Topic {
     Source(EventType),
     /// Parked deliveries of this delay.
     Retry(Duration),
+}
+
+/// What the members of one instance count together.
+#[derive(Debug, Clone, Default)]
+pub struct Shared {
+    pub(crate) totals: Arc<HeldTotals>,
+    pub(crate) losses: Losses,
+    pub(crate) moves: Moves,
 }
 
 /// Tells that the poll thread makes progress.
@@ -57,6 +66,11 @@ pub struct Setup {
     pub admin: ClientConfig,
     /// The topics to read.
     pub topics: HashMap<Arc<str>, Topic>,
+    /// The topics among whose partitions those are looked for that nobody has: all that the instance reads, for one of
+    /// its members; none for the others.
+    pub looked_after: HashMap<Arc<str>, Topic>,
+    /// None of the topics exists yet, so there is no group to join before one does: as good as joined.
+    pub has_nothing_yet: bool,
     /// The delays of the retry schedule.
     pub delays: Vec<Duration>,
     /// `delivery.drain`
@@ -67,6 +81,8 @@ pub struct Setup {
     pub clock: Clock,
     /// Its series.
     pub metrics: Metrics,
+    /// Shared with the other members of this instance.
+    pub shared: Shared,
     /// Shared with the delivery stage.
     pub undelivered: Undelivered,
     /// Shared with the committer.
@@ -84,22 +100,36 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The topics to read, from the configured sources and the retry topics' names.
+    /// The topics of the configured sources.
     #[must_use]
-    pub fn topics(config: &Config, retry: &[(String, Duration)]) -> HashMap<Arc<str>, Topic> {
-        let sources = config
-            .sources
-            .iter()
-            .map(|source| (source.topic.as_str().into(), Topic::Source(source.event)));
-        let retry = retry
-            .iter()
-            .map(|(name, delay)| (name.as_str().into(), Topic::Retry(*delay)));
-        sources.chain(retry).collect()
+    pub fn source_topics(config: &Config) -> HashMap<Arc<str>, Topic> {
+        let sources = config.sources.iter();
+        sources
+            .map(|source| (source.topic.as_str().into(), Topic::Source(source.event)))
+            .collect()
+    }
+
+    /// The retry topics, of their names and delays.
+    #[must_use]
+    pub fn retry_topics(retry: &[(String, Duration)]) -> HashMap<Arc<str>, Topic> {
+        let retry = retry.iter();
+        retry
+            .map(|(name, delay)| (name.as_str().into(), Topic::Retry(*delay)))
+            .collect()
+    }
+
+    pub(crate) fn reads_retries(&self) -> bool {
+        self.topics.values().any(|topic| matches!(topic, Topic::Retry(_)))
+    }
+
+    pub(crate) fn names(&self) -> Arc<HashSet<Arc<str>>> {
+        Arc::new(self.topics.keys().cloned().collect())
     }
 
     pub(crate) fn context(&self, tracker: &Arc<Tracker>) -> Context {
         Context {
             tracker: Arc::clone(tracker),
+            topics: self.names(),
             pauses: Arc::default(),
             flush: self.flush.clone(),
             reachability: self.reachability.clone(),
@@ -108,8 +138,9 @@ impl Setup {
             sources: self.sources(),
             start: self.config.start,
             group_is_new: AtomicBool::new(true),
-            joined: AtomicBool::new(false),
-            moves: Moves::default(),
+            joined: AtomicBool::new(self.has_nothing_yet),
+            moves: Arc::clone(&self.shared.moves),
+            given: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         }
     }

@@ -2,8 +2,9 @@
 //! commits each batch with the offsets it settles, in one transaction.
 //!
 //! Three rules keep a commit honest:
-//! - The membership is taken first, and the assignments are checked after it. A generation of an
-//!   ownership that is still in force cannot be stale without the broker knowing.
+//! - The memberships are taken first, and the assignments are checked after them. A generation of an
+//!   ownership that is still in force cannot be stale without the broker knowing. Each membership commits
+//!   the offsets of its own partitions; when the broker fences one, the whole transaction is given up.
 //! - Once the end of a transaction may have been asked for, it is never aborted on a guess; when its
 //!   answer is lost for good, the committed offsets tell whether it took effect.
 //! - A call that may be repeated is repeated unchanged until the transaction's own time is over.
@@ -28,9 +29,9 @@ use crate::batch::{Batch, BatchLimits};
 use crate::connection::Reachability;
 use crate::encode::{Encoder, Outgoing};
 use crate::metrics::{Metrics, TransactionResult};
-use crate::offsets::{OffsetCommit, OffsetKeeper, to_list};
+use crate::offsets::{OffsetCommit, OffsetKeeper, share_out};
 use crate::pending::OwnCounts;
-use crate::publisher::{PublishError, Publisher};
+use crate::publisher::{PublishError, Publisher, to_shares};
 use crate::rights::{Right, denial};
 
 /// How long a batch that is open is left alone before what has settled meanwhile is added to it: being woken for each
@@ -304,7 +305,7 @@ impl Committer {
         self.publisher
             .publish_in_transaction(batch.records().chain(counts), self.sequence)?;
         fail_point!("k4");
-        let membership = offsets.membership().map_err(|_| not_a_member());
+        let memberships = offsets.memberships();
         let lost = batch.retain(|position| offsets.owns(position));
         if lost > 0 {
             debug!(
@@ -314,10 +315,9 @@ impl Committer {
             return Err(Failed::from(not_a_member()));
         }
         let commits = offsets.preview(&batch.positions(), self.sequence);
-        let list = to_list(&commits).map_err(PublishError::Again)?;
-        self.publisher
-            .commit(list, membership?)
-            .map_err(|error| Failed { error, commits })
+        let shares = share_out(&commits, memberships).ok_or_else(not_a_member)?;
+        let shares = to_shares(shares)?;
+        self.publisher.commit(shares).map_err(|error| Failed { error, commits })
     }
 
     /// The counts may be a little off after a crash, as outcomes may be doubled.
@@ -330,8 +330,7 @@ impl Committer {
         batch.retain(|position| offsets.owns(position));
         self.publisher.send_all(batch.records().chain(counts), self.sequence)?;
         let commits = offsets.preview(&batch.positions(), self.sequence);
-        let list = to_list(&commits).map_err(PublishError::Again)?;
-        Ok(offsets.commit(&list).map_err(PublishError::Again)?)
+        Ok(offsets.commit(&commits).map_err(PublishError::Again)?)
     }
 
     /// Meets a failure: gives the transaction up and waits, or goes on with a new producer. Tells

@@ -11,6 +11,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
 
+/// What follows the instance's name in that of its second member of a group.
+pub const SECOND: &str = ".retries";
+
 /// Makes librdkafka configurations for one instance of postrider.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -64,7 +67,7 @@ impl Connection {
         ];
         let tuned = [
             ("session.timeout.ms", "20000"),
-            ("heartbeat.interval.ms", "3000"),
+            ("heartbeat.interval.ms", "1000"),
             ("max.poll.interval.ms", "300000"),
             ("queued.min.messages", "1000"),
             ("queued.max.messages.kbytes", "16384"),
@@ -78,6 +81,14 @@ impl Connection {
             ("statistics.interval.ms", "5000"),
         ];
         self.tuned(&tuned, &owned)
+    }
+
+    /// For reading in the same group as a second member of this instance, the one for the retry topics.
+    #[must_use]
+    pub fn second_consumer(&self, group: &str) -> ClientConfig {
+        let mut config = self.consumer(group);
+        config.set("group.instance.id", format!("{}{SECOND}", self.instance));
+        config
     }
 
     /// For reading a table: every partition, told where the end is. The group is never joined; the client wants one,
@@ -339,6 +350,15 @@ mod tests {
         );
         reachability.note(true);
         assert_eq!(reachability.refusal(), None);
+    }
+
+    #[test]
+    fn the_second_member_of_an_instance_has_a_name_of_its_own_in_the_same_group() {
+        let connection = connection("client.rack", "r");
+        let (first, second) = (connection.consumer("g"), connection.second_consumer("g"));
+        assert_eq!(first.get("group.instance.id"), Some("i-0"));
+        assert_eq!(second.get("group.instance.id"), Some("i-0.retries"));
+        assert_eq!(first.get("group.id"), second.get("group.id"));
     }
 
     #[test]

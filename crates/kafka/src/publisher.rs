@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::connection::{Reachability, log_error, log_line};
 use crate::encode::Outgoing;
+use crate::offsets::{OffsetCommit, to_list};
 
 /// How long one blocking call may take before it is made again.
 const CALL: Duration = Duration::from_secs(5);
@@ -133,6 +134,32 @@ impl ProducerContext for Reports {
             }
         }
     }
+}
+
+/// What one membership commits.
+pub struct Share {
+    offsets: TopicPartitionList,
+    membership: ConsumerGroupMetadata,
+}
+
+impl std::fmt::Debug for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Share")
+            .field("offsets", &self.offsets)
+            .finish_non_exhaustive()
+    }
+}
+
+/// As librdkafka takes them.
+///
+/// # Errors
+/// [`PublishError::Again`] when an offset is none that Kafka could have given.
+pub fn to_shares(shares: Vec<(Vec<&OffsetCommit>, ConsumerGroupMetadata)>) -> Result<Vec<Share>, PublishError> {
+    let share = |(offsets, membership): (Vec<&OffsetCommit>, _)| {
+        let offsets = to_list(&offsets).map_err(PublishError::Again)?;
+        Ok(Share { offsets, membership })
+    };
+    shares.into_iter().map(share).collect()
 }
 
 /// Publishes batches.
@@ -290,9 +317,13 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`]; the transaction is still to be aborted.
-    pub fn commit(&self, offsets: TopicPartitionList, membership: ConsumerGroupMetadata) -> Result<(), PublishError> {
-        let settled = Arc::new((offsets, membership));
-        self.patiently(move |producer| producer.send_offsets_to_transaction(&settled.0, &settled.1, CALL))?;
+    pub fn commit(&self, shares: Vec<Share>) -> Result<(), PublishError> {
+        for share in shares {
+            let share = Arc::new(share);
+            self.patiently(move |producer| {
+                producer.send_offsets_to_transaction(&share.offsets, &share.membership, CALL)
+            })?;
+        }
         fail_point!("k5");
         self.patiently(|producer| producer.commit_transaction(CALL))
     }

@@ -19,6 +19,7 @@ mod validation;
 use postrider_consumer::config::Guarantee;
 use postrider_delivery::egress::Policy;
 use postrider_delivery::{Schedule, webhook_faults};
+use postrider_kafka::connection::SECOND;
 use postrider_kafka::rights::Needs;
 use postrider_kafka::topics::Layout;
 use postrider_types::Fault;
@@ -187,10 +188,13 @@ impl Config {
 /// What is wrong with an instance's id.
 fn instance_faults(id: &str) -> Vec<Fault> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if (1..=MAX_INSTANCE_ID).contains(&id.len()) && id.bytes().all(allowed) {
+    let reason = if !(1..=MAX_INSTANCE_ID).contains(&id.len()) || !id.bytes().all(allowed) {
+        "must be 1 to 128 of A-Z a-z 0-9 . _ -, stable over restarts and different on every instance"
+    } else if id.ends_with(SECOND) {
+        "must not end in .retries: so the member of the consumer group is named that reads an instance's retry topics"
+    } else {
         return Vec::new();
-    }
-    let reason = "must be 1 to 128 of A-Z a-z 0-9 . _ -, stable over restarts and different on every instance";
+    };
     vec![Fault::new("", reason)]
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! First attempts and due retries have channels and a router of their own, so that neither kind waits behind
-//! the other.
+//! the other. The consumer is two threads, each a member of the group: one reads the sources, one the retry topics.
 //!
 //! Only the consumer hears `stop`. It closes its end of the channels, and each later stage ends when its
 //! input does, so the pipeline drains front to back by itself. The consumer stays a member of the group
@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use postrider_admin::{ApiSlot, Health, Server};
-use postrider_consumer::{Consumer, Outlets, Setup};
+use postrider_consumer::{Consumer, Members, Outlets, Setup};
 use postrider_delivery::Dispatcher;
 use postrider_delivery::client::Clients;
 use postrider_delivery::dispatcher::Parts;
@@ -220,7 +220,10 @@ impl Core {
             return Ok(());
         };
         self.reachability.note(true);
-        let retired = self.config.layout().retired(survey.partitions.keys());
+        let found = parts::Found {
+            retired: self.config.layout().retired(survey.partitions.keys()),
+            no_sources: survey.missing_sources.len() == self.config.consumer.sources.len(),
+        };
         let limits = survey.limits;
         let replays = self.replays(&survey, directory.table());
         let Some(committer) = self.open_committer(survey, &conditions).await? else {
@@ -244,22 +247,19 @@ impl Core {
         let replaying = replays::begin(replays)?;
         let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
         tables.follow(Arc::clone(&directory), gauges, self.successes.clone(), &self.stop)?;
-        let (joined, is_joined) = watch::channel(false);
-        let setup = self.consumer_setup(joined, retired);
+        let (consumers, members) = self.members(found)?.into_iter().unzip();
         let watching = [
             probes::watch(
                 conditions,
                 self.reachability.clone(),
                 self.trouble.clone(),
-                is_joined,
-                setup.heartbeat.clone(),
+                members,
                 self.stop.clone(),
             ),
             reload::watch(reload, reloads, Arc::clone(&directory)),
         ];
-        let consumer = Consumer::new(setup)?;
         let ended = self
-            .run_stages(directory.table(), consumer, dispatcher, committer)
+            .run_stages(directory.table(), consumers, dispatcher, committer)
             .await;
         watching.iter().for_each(JoinHandle::abort);
         logs.end().await;
@@ -270,7 +270,7 @@ impl Core {
     async fn run_stages(
         self,
         table: SharedTable,
-        consumer: Consumer,
+        consumers: Vec<parts::Named>,
         dispatcher: Dispatcher,
         committer: Committer,
     ) -> anyhow::Result<()> {
@@ -280,7 +280,7 @@ impl Core {
         let (retries_in, retries) = mpsc::channel(DELIVERIES);
         let (committed_in, settled) = mpsc::channel(SETTLED);
         let router = self.router(table);
-        let membership = consumer.membership();
+        let members = Members(consumers.iter().map(|(_, consumer)| consumer.member()).collect());
         let flush = self.flush.clone();
         let mut stages = ending::Stages::new(self.stop.clone());
         let settled_in = self.traced(committed_in, &mut stages)?;
@@ -289,7 +289,11 @@ impl Core {
             retries: due_in,
             settled: settled_in.clone(),
         };
-        stages.thread("consumer", move || consumer.run(outlets))?;
+        for (name, consumer) in consumers {
+            let outlets = outlets.clone();
+            stages.thread(name, move || consumer.run(outlets))?;
+        }
+        drop(outlets);
         let second = router.clone();
         stages.task("router of events", router.run(events, fresh_in, settled_in.clone()));
         stages.task("router of retries", second.run(due, retries_in, settled_in.clone()));
@@ -297,7 +301,7 @@ impl Core {
         let committed = self.committed.clone();
         stages.thread("committer", move || {
             let _fires = committed.drop_guard();
-            committer.run(settled, &membership, &flush)
+            committer.run(settled, &members, &flush)
         })?;
         info!("Reading");
         let patience = self.config.delivery.drain + LEAVING;

@@ -37,13 +37,14 @@ impl Consumer {
         }
         fail_point!("k1");
         let raw = detach(message, &name);
+        let shared = &self.setup.shared;
         let position = Position {
             topic: name,
             partition,
             offset: Offset(offset),
             assignment,
         };
-        let record = Record::new(position, Held::take(&self.totals, raw.size()), &self.losses);
+        let record = Record::new(position, Held::take(&shared.totals, raw.size()), &shared.losses);
         match topic {
             Topic::Source(default) => {
                 let decoded = decode::source(&raw, default, self.setup.config.max_event_bytes.as_usize());

@@ -13,7 +13,8 @@ use tracing::warn;
 use super::{Consumer, PASSING, Rejoining, UPKEEP};
 use crate::error::ConsumerError;
 use crate::ledger::MAX_SPAN;
-use crate::orphans::{Lookout, Named, spared};
+use crate::orphans::{Lookout, Named, otherwise};
+use crate::setup::Topic;
 
 /// How long the whole subscription waits at most after a topic was left out of it.
 const LEFT_OUT: Duration = Duration::from_secs(10);
@@ -27,8 +28,9 @@ impl Consumer {
             return Ok(());
         }
         self.upkeep_due = now + UPKEEP;
-        if self.losses.count() > 0 {
-            return Err(ConsumerError::Lost(self.losses.count()));
+        let lost = self.setup.shared.losses.count();
+        if lost > 0 {
+            return Err(ConsumerError::Lost(lost));
         }
         self.forget_strangers();
         self.balance();
@@ -60,12 +62,13 @@ impl Consumer {
     }
 
     fn clean(&mut self) {
-        if !self.cleaner.is_due() {
+        let Some(cleaner) = self.cleaner.as_mut().filter(|cleaner| cleaner.is_due()) else {
             return;
-        }
+        };
+        let topics = &self.setup.topics;
         let mut committed = self.tracker.committed();
-        committed.retain(|((topic, _), _)| self.is_retry(topic));
-        self.cleaner.clean(committed);
+        committed.retain(|((topic, _), _)| matches!(topics.get(topic), Some(Topic::Retry(_))));
+        cleaner.clean(committed);
     }
 
     /// Drops what waits of earlier assignments. Before anything is read of a partition that has come back, or the old
@@ -84,7 +87,7 @@ impl Consumer {
     /// events that wait do not keep them from being read.
     fn balance(&mut self) {
         let all = self.setup.config.max_held_bytes.0;
-        let held = self.totals.bytes();
+        let held = self.setup.shared.totals.bytes();
         let now = self.clock.now();
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (key, span) in self.tracker.spans() {
@@ -109,12 +112,15 @@ impl Consumer {
         self.pauses.resume(&self.kafka, &resume);
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let metrics = &self.setup.metrics;
-        metrics.held_events.set(gauge(self.totals.events()));
-        metrics.held_bytes.set(gauge(self.totals.bytes()));
-        metrics.paused.set(gauge(self.pauses.len() as u64));
+        let (metrics, totals) = (&self.setup.metrics, &self.setup.shared.totals);
+        metrics.held_events.set(gauge(totals.events()));
+        metrics.held_bytes.set(gauge(totals.bytes()));
+        // The other member adds its own.
+        let resting = self.pauses.len();
+        let before = std::mem::replace(&mut self.resting, resting);
+        metrics.paused.add(gauge(resting as u64) - gauge(before as u64));
         metrics.kafka_up.set(i64::from(self.setup.reachability.is_up()));
         for (delay, late) in self.tiers.lags(self.clock.now()) {
             metrics.parked_lag(delay, late);
@@ -125,25 +131,28 @@ impl Consumer {
         });
     }
 
-    /// Subscribes to all topics but one.
-    pub(super) fn subscribe_without(&self, left_out: Option<&Arc<str>>) -> Result<(), ConsumerError> {
-        let names = self.setup.topics.keys().filter(|name| Some(*name) != left_out);
-        let names: Vec<&str> = names.map(|name| &**name).collect();
+    pub(super) fn subscribe<'a>(&self, topics: impl Iterator<Item = &'a Arc<str>>) -> Result<(), ConsumerError> {
+        let names: Vec<&str> = topics.map(|name| &**name).collect();
         self.kafka.subscribe(&names).map_err(ConsumerError::Subscribe)
     }
 
-    /// Begins to look for partitions without an owner, on a thread of its own, until stopped.
+    /// Begins to look for partitions without an owner, on a thread of its own, until stopped; unless another member
+    /// of this instance does.
     pub(super) fn keep_lookout(&self) -> Result<(), ConsumerError> {
+        let topics = &self.setup.looked_after;
+        if topics.is_empty() {
+            return Ok(());
+        }
         let named = |setting: &str| self.setup.client.get(setting).unwrap_or_default().to_owned();
-        let retry_topics = self.setup.topics.keys().filter(|topic| self.is_retry(topic));
+        let retry_topics = topics.iter().filter(|(_, topic)| matches!(topic, Topic::Retry(_)));
         let lookout = Lookout {
             kafka: Arc::clone(&self.kafka),
             runtime: self.setup.runtime.clone(),
             stop: self.setup.stop.clone(),
             group: named("group.id"),
             client: named("client.id"),
-            topics: self.setup.topics.keys().cloned().collect(),
-            retry_topics: retry_topics.map(|topic| topic.to_string()).collect(),
+            topics: topics.keys().cloned().collect(),
+            retry_topics: retry_topics.map(|(name, _)| name.to_string()).collect(),
             moves: Arc::clone(&self.kafka.context().moves),
             wanted: self.wanted.clone(),
         };
@@ -155,10 +164,11 @@ impl Consumer {
 
     /// Makes the group rebalance when partitions have no owner: a member that changes its subscription joins anew.
     fn tend_orphans(&mut self) {
-        let moves = self.kafka.context().moves.load(Ordering::Relaxed);
+        let given = self.kafka.context().given.load(Ordering::Relaxed);
         if let Some(rejoining) = &self.rejoining {
-            if moves > rejoining.moves || rejoining.since.elapsed() >= LEFT_OUT {
-                self.rejoining = self.subscribe_without(None).err().and(self.rejoining.take());
+            if given > rejoining.given || rejoining.since.elapsed() >= LEFT_OUT {
+                let whole = self.subscribe(self.setup.topics.keys());
+                self.rejoining = whole.err().and(self.rejoining.take());
             }
             return;
         }
@@ -169,11 +179,12 @@ impl Consumer {
         let own: Vec<Named> = owned
             .map(|((topic, partition), _)| (topic.to_string(), partition.0))
             .collect();
-        let left_out = spared(self.setup.topics.keys(), &own).cloned();
-        match self.subscribe_without(left_out.as_ref()) {
+        let topics: Vec<&Arc<str>> = self.setup.topics.keys().collect();
+        let otherwise = otherwise(&topics, self.setup.looked_after.keys(), &own);
+        match self.subscribe(otherwise.into_iter()) {
             Ok(()) => {
                 let since = Instant::now();
-                self.rejoining = Some(Rejoining { moves, since });
+                self.rejoining = Some(Rejoining { given, since });
             }
             Err(error) => warn!(%error, "The group could not be made to rebalance; trying again"),
         }

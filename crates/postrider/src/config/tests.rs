@@ -109,6 +109,15 @@ fn kafkas_secrets_come_by_references_not_on_the_command_line() {
 }
 
 #[test]
+fn an_instance_has_no_name_that_another_ones_second_member_has() {
+    let faults = Case::new("instance_id: host-0.retries\n").faults();
+    assert!(
+        faults[0].starts_with("postrider.yaml:1: instance_id: must not end in .retries"),
+        "{faults:?}"
+    );
+}
+
+#[test]
 fn every_section_can_be_set_from_the_file() {
     let yaml = r#"
 instance_id: pr-1

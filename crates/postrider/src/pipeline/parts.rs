@@ -1,10 +1,32 @@
 //! How the stages, and what stands beside them, are made of the configuration.
 
+use postrider_consumer::{Shared, Topic};
 use postrider_logs::Reader;
 use postrider_replay::Replays;
+use rdkafka::ClientConfig;
 
 use super::*;
 use crate::explain::FromTopics;
+
+/// A stage that reads, and its name.
+pub(super) type Named = (&'static str, Consumer);
+
+type TopicMap = HashMap<Arc<str>, Topic>;
+
+/// What a member reads, as [`Setup`] has it.
+struct Part {
+    topics: TopicMap,
+    looked_after: TopicMap,
+    has_nothing_yet: bool,
+}
+
+/// What the survey found of the topics that are read.
+pub(super) struct Found {
+    /// Retry topics whose delay the schedule no longer has.
+    pub(super) retired: Vec<(String, Duration)>,
+    /// None of the sources exists yet.
+    pub(super) no_sources: bool,
+}
 
 /// What the API works with, beside webhooks.
 pub(super) struct Served {
@@ -76,33 +98,79 @@ impl Core {
         }
     }
 
-    pub(super) fn consumer_setup(&self, joined: watch::Sender<bool>, retired: Vec<(String, Duration)>) -> Setup {
-        let layout = self.config.layout();
+    /// This instance's members of the group: one for the sources, and one for the retry topics if there are any. So each
+    /// kind is spread evenly over the instances.
+    pub(super) fn members(&self, found: Found) -> anyhow::Result<Vec<(Named, probes::Member)>> {
+        let retry = Setup::retry_topics(&self.retry_topics(found.retired));
+        let sources = Setup::source_topics(&self.config.consumer);
+        let all = sources.clone().into_iter().chain(retry.clone()).collect();
+        let shared = Shared::default();
+        let (first, second) = (Connection::consumer, Connection::second_consumer);
+        let mut of_sources = Part {
+            topics: sources,
+            looked_after: HashMap::new(),
+            has_nothing_yet: found.no_sources,
+        };
+        if retry.is_empty() {
+            of_sources.looked_after = all;
+            return Ok(vec![self.member("consumer", first, of_sources, &shared)?]);
+        }
+        let of_retries = Part {
+            topics: retry,
+            looked_after: all,
+            has_nothing_yet: false,
+        };
+        Ok(vec![
+            self.member("consumer", first, of_sources, &shared)?,
+            self.member("consumer of retries", second, of_retries, &shared)?,
+        ])
+    }
+
+    fn retry_topics(&self, retired: Vec<(String, Duration)>) -> Vec<(String, Duration)> {
         for (topic, _) in &retired {
             info!(
                 topic,
                 "The schedule no longer has this delay; its topic is read until it is empty"
             );
         }
-        let retry: Vec<(String, Duration)> = layout.retry_topics().into_iter().chain(retired).collect();
-        Setup {
+        self.config.layout().retry_topics().into_iter().chain(retired).collect()
+    }
+
+    fn member(
+        &self,
+        name: &'static str,
+        client: impl Fn(&Connection, &str) -> ClientConfig,
+        part: Part,
+        shared: &Shared,
+    ) -> anyhow::Result<(Named, probes::Member)> {
+        let (joined, is_joined) = watch::channel(false);
+        let heartbeat = postrider_consumer::Heartbeat::default();
+        let setup = Setup {
             config: self.config.consumer.clone(),
-            client: self.connection.consumer(&self.config.consumer.group_id),
-            topics: Setup::topics(&self.config.consumer, &retry),
+            client: client(&self.connection, &self.config.consumer.group_id),
+            topics: part.topics,
+            looked_after: part.looked_after,
+            has_nothing_yet: part.has_nothing_yet,
             admin: self.connection.admin(),
-            delays: layout.delays,
+            delays: self.config.layout().delays,
             drain: self.config.delivery.drain,
             runtime: Handle::current(),
             clock: self.clock,
             metrics: self.metrics.consumer.clone(),
+            shared: shared.clone(),
             undelivered: self.undelivered.clone(),
             flush: self.flush.clone(),
             reachability: self.reachability.clone(),
-            heartbeat: postrider_consumer::Heartbeat::default(),
+            heartbeat: heartbeat.clone(),
             joined,
             stop: self.stop.clone(),
             committed: self.committed.clone(),
-        }
+        };
+        let seen = probes::Member {
+            joined: is_joined,
+            heartbeat,
+        };
+        Ok(((name, Consumer::new(setup)?), seen))
     }
 
     pub(super) fn router(&self, table: SharedTable) -> Router {

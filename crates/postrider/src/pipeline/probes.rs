@@ -56,35 +56,47 @@ impl Conditions {
     }
 }
 
+/// What is to be seen of one member of the group.
+pub(crate) struct Member {
+    pub(crate) joined: watch::Receiver<bool>,
+    pub(crate) heartbeat: postrider_consumer::Heartbeat,
+}
+
 /// Keeps the conditions true to the pipeline until aborted.
 pub(crate) fn watch(
     conditions: Conditions,
     reachability: Reachability,
     trouble: Trouble,
-    joined: watch::Receiver<bool>,
-    heartbeat: postrider_consumer::Heartbeat,
+    members: Vec<Member>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut ticks = heartbeat.ticks();
+        let ticks = || members.iter().map(|member| member.heartbeat.ticks()).collect();
+        let mut before: Vec<i64> = ticks();
         while !stop.is_cancelled() {
             show(&conditions.kafka, reachability.is_up(), &away(&reachability));
             show(
                 &conditions.group,
-                *joined.borrow(),
+                members.iter().all(|member| *member.joined.borrow()),
                 "waiting for the consumer group to assign partitions",
             );
             match trouble.reason() {
                 Some(reason) => conditions.commits.unmet(reason),
                 None => conditions.commits.met(),
             }
-            let now = heartbeat.ticks();
-            if std::mem::replace(&mut ticks, now) != now {
+            let now = ticks();
+            if all_ticked(&before, &now) {
                 conditions.poll_loop.tick();
+                before = now;
             }
             tokio::time::sleep(LOOK).await;
         }
     })
+}
+
+/// One that is stuck must not be hidden by the other.
+fn all_ticked(before: &[i64], now: &[i64]) -> bool {
+    before.iter().zip(now).all(|(before, now)| before != now)
 }
 
 fn away(reachability: &Reachability) -> String {
@@ -99,5 +111,42 @@ fn show(condition: &Condition, holds: bool, otherwise: &str) {
         condition.met()
     } else {
         condition.unmet(otherwise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_loop_that_is_stuck_is_not_hidden_by_another() {
+        assert!(all_ticked(&[1, 5], &[2, 6]));
+        assert!(!all_ticked(&[1, 5], &[2, 5]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_group_is_joined_when_every_member_has_joined() {
+        let health = Health::new();
+        let (mut joined, mut members) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (sender, receiver) = watch::channel(false);
+            joined.push(sender);
+            members.push(Member {
+                joined: receiver,
+                heartbeat: postrider_consumer::Heartbeat::default(),
+            });
+        }
+        let (reachability, trouble) = (Reachability::default(), Trouble::default());
+        let stop = CancellationToken::new();
+        let watching = watch(Conditions::new(&health), reachability, trouble, members, stop.clone());
+        for sender in &joined {
+            tokio::time::sleep(LOOK * 2).await;
+            assert!(health.unready().contains_key("group"));
+            sender.send_replace(true);
+        }
+        tokio::time::sleep(LOOK * 2).await;
+        assert!(!health.unready().contains_key("group"));
+        stop.cancel();
+        watching.await.unwrap();
     }
 }
