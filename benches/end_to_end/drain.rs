@@ -45,9 +45,6 @@ pub(crate) const SHAPES: [Shape; 5] = [
     shape("drain-256-slow", 256, 1, 50),
 ];
 
-/// Deliveries before anything is measured.
-const WARM_UP: u64 = 50_000;
-
 /// What is to be drained, and by whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -120,9 +117,10 @@ pub(crate) struct Beside {
     pub(crate) ratio: f64,
 }
 
-/// Drains once and measures nothing: a Kafka that has just started is slow.
+/// Drains once and measures nothing: a Kafka that has just started is slow, and half of what it takes of the processors
+/// goes to its compiler.
 pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
-    let plan = Plan::plain(stage, "warm-up", WARM_UP);
+    let plan = Plan::plain(stage, "warm-up", stage.options.warm_up);
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = prepare(stage, &plan).await?;
     drain(stage, &scene, &plan).await.map(drop)
