@@ -305,7 +305,7 @@ fn encode_parked() -> Result<Operation> {
         waiting,
     };
     let resolution = Resolution {
-        parked: Some(parked),
+        parked: Some(Box::new(parked)),
         ..Resolution::default()
     };
     Ok(operation("encode_parked", move || {

@@ -174,7 +174,7 @@ impl Attempts {
         Some(Made {
             share,
             resolution: Resolution {
-                parked: Some(parked),
+                parked: Some(Box::new(parked)),
                 ..Resolution::default()
             },
             webhook: owed.webhook,
@@ -264,11 +264,11 @@ impl Attempts {
             "Attempt made"
         );
         let dead_letter = match verdict {
-            Verdict::GiveUp { reason } => Some(owed.dead_letter(reason, &outcome)),
+            Verdict::GiveUp { reason } => Some(Box::new(owed.dead_letter(reason, &outcome))),
             Verdict::Delivered | Verdict::Retry { .. } => None,
         };
         Resolution {
-            parked: due.map(|due| self.park(owed, due, timing.end, outcome.status_code)),
+            parked: due.map(|due| Box::new(self.park(owed, due, timing.end, outcome.status_code))),
             notices: dead_letter
                 .iter()
                 .filter_map(|letter| self.exhausted(owed, letter, timing.end))

@@ -276,7 +276,8 @@ impl Dispatcher {
     }
 
     fn start_all(&mut self) {
-        while let Some(departure) = self.traffic.start(Instant::now()) {
+        let now = Instant::now();
+        while let Some(departure) = self.traffic.start(now) {
             let delivery = departure.delivery;
             let target = self.targets.of(&delivery.webhook);
             let chance = Chance::roll(&mut self.random);

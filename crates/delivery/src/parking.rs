@@ -101,7 +101,7 @@ impl Parking {
             waiting,
         };
         let resolution = Resolution {
-            parked: Some(parked),
+            parked: Some(Box::new(parked)),
             ..Resolution::default()
         };
         (delivery.share, resolution)

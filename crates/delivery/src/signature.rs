@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 use postrider_types::webhook::Signing;
-use postrider_types::{EventId, Secret, Timestamp, WebhookId};
+use postrider_types::{EventId, Secret, Timestamp, WebhookId, hex};
 
 /// Starts a secret that signs with HMAC-SHA256.
 pub const HMAC_PREFIX: &str = "whsec_";
@@ -167,14 +167,9 @@ pub fn webhook_message_id(event: &EventId, webhook: &WebhookId) -> String {
     digest.update(webhook.as_str().as_bytes());
     let mut id = String::with_capacity(36);
     id.push_str("msg_");
-    for byte in &digest.finish().as_ref()[..16] {
-        id.push(char::from(HEX[usize::from(byte >> 4)]));
-        id.push(char::from(HEX[usize::from(byte & 15)]));
-    }
+    hex::push(&mut id, &digest.finish().as_ref()[..16]);
     id
 }
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn decode(encoded: &str) -> Result<Vec<u8>, BadSigningSecret> {
     STANDARD.decode(encoded).map_err(|_| BadSigningSecret::Base64)
@@ -204,7 +199,7 @@ fn signed_content(id: &str, timestamp: i64, body: &[u8]) -> Vec<u8> {
 
 /// What is signed before the body.
 fn signed_head(id: &str, timestamp: i64) -> String {
-    format!("{id}.{timestamp}.")
+    [id, ".", &timestamp.to_string(), "."].concat()
 }
 
 fn encoded(version: &str, signature: &[u8]) -> String {

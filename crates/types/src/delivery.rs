@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::event::{Event, EventId};
+use crate::hex;
 use crate::position::{Origin, written};
 use crate::settlement::Share;
 use crate::trace::SpanId;
@@ -103,10 +104,18 @@ pub struct TraceParent(Arc<str>);
 pub struct BadTraceParent;
 
 impl TraceParent {
+    const LENGTH: usize = 55;
+
     /// Makes one from random numbers; a zero id is forbidden by the standard and made one.
     #[must_use]
     pub fn from_random(trace: u128, span: u64) -> Self {
-        Self(format!("00-{:032x}-{:016x}-01", trace.max(1), span.max(1)).into())
+        let mut text = String::with_capacity(Self::LENGTH);
+        text.push_str("00-");
+        hex::push(&mut text, &trace.max(1).to_be_bytes());
+        text.push('-');
+        hex::push(&mut text, &span.max(1).to_be_bytes());
+        text.push_str("-01");
+        Self(text.into())
     }
 
     /// The one that a record carries, if it is valid.

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod delivery;
 pub mod event;
 pub mod fault;
+pub mod hex;
 pub mod notice;
 pub mod outcome;
 pub mod position;

@@ -191,9 +191,9 @@ pub struct Resolution {
     /// What the attempt came to; none when it was parked without one.
     pub outcome: Option<Box<Outcome>>,
     /// The successor that waits in a retry topic.
-    pub parked: Option<Parked>,
+    pub parked: Option<Box<Parked>>,
     /// The dead letter that ends it.
-    pub dead_letter: Option<DeadLetter>,
+    pub dead_letter: Option<Box<DeadLetter>>,
     /// What an operator or the merchant should hear of.
     pub notices: Vec<Notice>,
     /// What it changes of its webhook.

@@ -460,7 +460,7 @@ fn without_userinfo(url: &str) -> String {
     let authority_end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(authority_end);
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+    [scheme, "://", host, path].concat()
 }
 
 #[cfg(test)]

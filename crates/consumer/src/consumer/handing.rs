@@ -128,13 +128,13 @@ impl Consumer {
             undelivered.parked(&carrier.webhook_id, event.time(), carrier.due);
         }
         let remaining = carrier.due.since(self.clock.now());
-        let parked = Some(Parked {
+        let parked = Parked {
             event,
             tier: tier_for(&self.setup.delays, remaining).unwrap_or(remaining),
             waiting: *carrier,
-        });
+        };
         place.send(record.settle(vec![Resolution {
-            parked,
+            parked: Some(Box::new(parked)),
             ..Resolution::default()
         }]));
     }

@@ -93,7 +93,7 @@ impl Consumer {
     ) -> Result<(), ConsumerError> {
         let position = record.position();
         debug!(%position, reason = rejection.reason().as_str(), "Record is no event; kept as a dead letter");
-        let dead_letter = Some(raw.rejected(rejection));
+        let dead_letter = Some(Box::new(raw.rejected(rejection)));
         let settled = record.settle(vec![Resolution {
             dead_letter,
             ..Resolution::default()

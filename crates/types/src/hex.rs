@@ -1,0 +1,27 @@
+//! Bytes as lower-case hexadecimal digits, for texts that are made for every delivery.
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// Adds two digits for each byte.
+pub fn push(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::push;
+
+    proptest! {
+        #[test]
+        fn digits_are_those_that_formatting_gives(number in any::<u128>()) {
+            let mut text = "00-".to_owned();
+            push(&mut text, &number.to_be_bytes());
+            prop_assert_eq!(text, format!("00-{number:032x}"));
+        }
+    }
+}
