@@ -70,9 +70,10 @@ impl Connection {
             ("heartbeat.interval.ms", "1000"),
             ("max.poll.interval.ms", "300000"),
             ("queued.min.messages", "1000"),
-            ("queued.max.messages.kbytes", "16384"),
+            // Read ahead for a tenth of a second at full speed; more is memory only.
+            ("queued.max.messages.kbytes", "4096"),
             ("fetch.message.max.bytes", "1048576"),
-            ("fetch.max.bytes", "8388608"),
+            ("fetch.max.bytes", "2097152"),
             ("receive.message.max.bytes", "100000000"),
             ("fetch.wait.max.ms", "100"),
             ("fetch.queue.backoff.ms", "10"),

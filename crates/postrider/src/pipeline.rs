@@ -76,7 +76,7 @@ const ARRIVALS: usize = 1_024;
 /// Deliveries of each kind between routing and their lanes, where they queue.
 const DELIVERIES: usize = 256;
 /// Settled records that wait for a transaction. When it is full nothing more is sent.
-const SETTLED: usize = 10_000;
+const SETTLED: usize = 5_000;
 /// What stopping may take beyond `delivery.drain`: the last transaction, and leaving the group.
 const LEAVING: Duration = Duration::from_secs(15);
 /// How often a webhook that goes on succeeding is told of within `delivery.disable_after`.
