@@ -5,33 +5,36 @@
 //! never repeated here. Redirects, cookies, decompression and proxies of the environment do not exist:
 //! nothing below knows them.
 
+mod connection;
 mod failure;
+mod pool;
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hickory_resolver::net::NetError;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, Version};
-use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
-use hyper_util::client::legacy::{Builder, Client as Pool};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 use postrider_types::ErrorKind;
 use rustls::ClientConfig;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::failure::{Unanswered, failure, too_large};
-use crate::connector::{Allowance, Connector};
+use self::connection::{Answered, Connection, Exclusive, Shared};
+use self::failure::{Unanswered, closed, failure, too_large};
+use self::pool::Pool;
+use crate::connector::Connector;
 use crate::egress::{Metrics, Policy};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::reply::{Failure, Reply, Timed};
-use crate::response::Received;
+use crate::response::{Received, read_into};
 
 /// Bytes of a response's head.
 const MAX_HEAD: u32 = 32 * 1024;
@@ -102,35 +105,17 @@ impl Clients {
             None => self.connector.clone(),
         };
         Client {
-            pooled: self.pool(connector.clone(), self.limits.max_idle),
-            fresh: self.pool(connector, 0),
+            connector,
+            pool: Pool::new(self.limits.idle_timeout, self.limits.max_idle),
         }
-    }
-
-    fn pool(&self, connector: Connector, max_idle: usize) -> Pool<Connector, Full<Bytes>> {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(self.limits.idle_timeout)
-            .pool_max_idle_per_host(max_idle)
-            .retry_canceled_requests(false)
-            .http1_max_buf_size(MAX_HEAD as usize)
-            .http1_max_headers(MAX_FIELDS)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(MAX_HEAD)
-            .http2_max_send_buf_size(SEND_BUFFER);
-        builder.build(connector)
     }
 }
 
 /// One webhook's client.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Client {
-    pooled: Pool<Connector, Full<Bytes>>,
-    /// Keeps no connection: each request gets its own.
-    fresh: Pool<Connector, Full<Bytes>>,
+    connector: Connector,
+    pool: Pool,
 }
 
 impl Client {
@@ -163,72 +148,164 @@ impl Client {
         timeout: Duration,
     ) -> (Result<Received, Failure>, Duration) {
         let start = Instant::now();
+        let end = pin!(sleep_until(start + timeout));
         let outgoing = Outgoing {
+            client: self,
             endpoint,
             headers,
             body,
-            deadline: start + timeout,
         };
-        let mut received = outgoing.over(&self.pooled).await;
-        if let Err(Unanswered::NotSent(_)) = received {
-            received = outgoing.over(&self.fresh).await;
-        }
+        let received = outgoing.answer(end).await;
         (received.map_err(Unanswered::into_failure), start.elapsed())
     }
 }
 
 /// A request that can be written again as long as it was not written.
 struct Outgoing<'a, H> {
+    client: &'a Client,
     endpoint: &'a Endpoint,
     headers: H,
     body: Bytes,
-    deadline: Instant,
 }
 
 impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
-    async fn over(&self, pool: &Pool<Connector, Full<Bytes>>) -> Result<Received, Unanswered> {
-        let mut request = self.request();
-        let connection = capture_connection(&mut request);
-        let informational = Informational::watch(&mut request);
-        let answered = tokio::select! {
-            answered = pool.request(request) => answered.map_err(|error| Unanswered::of(&error)),
-            () = informational.exceeded() => Err(Unanswered::Failed(too_large())),
-            () = sleep_until(self.deadline) => Err(Unanswered::Failed(out_of_time(&connection))),
-        };
-        let received = match answered {
-            Ok(response) => {
-                if is_last(&response) {
-                    poison(&connection);
-                }
-                self.read(response).await
+    async fn answer(&self, mut end: Pin<&mut Sleep>) -> Result<Received, Unanswered> {
+        let mut idle = self.client.pool.take(self.endpoint.uri());
+        loop {
+            let is_new = idle.is_none();
+            let connection = match idle.take() {
+                Some(idle) => idle,
+                // Apart, because it is rare and large.
+                None => Box::pin(self.connect(end.as_mut())).await?,
+            };
+            let received = self.over(connection, end.as_mut()).await;
+            if is_new || !matches!(received, Err(Unanswered::NotSent(_))) {
+                return received;
             }
-            Err(unanswered) => Err(unanswered),
-        };
-        if !received.as_ref().is_ok_and(|received| received.complete) {
-            poison(&connection);
         }
-        received
     }
 
-    async fn read(&self, response: Response<Incoming>) -> Result<Received, Unanswered> {
-        if is_over(response.headers()) {
-            return Err(Unanswered::Failed(too_large()));
+    async fn connect(&self, end: Pin<&mut Sleep>) -> Result<Connection, Unanswered> {
+        tokio::select! {
+            biased;
+            opened = self.open() => opened,
+            () = end => Err(Unanswered::Failed(not_connected())),
         }
-        if let Some(allowance) = response.extensions().get::<Allowance>() {
-            allowance.grant();
-        }
-        Ok(Received::read(response, self.deadline).await)
     }
 
-    fn request(&self) -> Request<Full<Bytes>> {
+    async fn open(&self) -> Result<Connection, Unanswered> {
+        let Client { connector, pool } = self.client;
+        let uri = self.endpoint.uri();
+        let tap = connector.connect(uri.clone()).await;
+        let tap = tap.map_err(|error| Unanswered::of(&error))?;
+        let opened = Connection::open(tap, uri.clone()).await;
+        Ok(match opened.map_err(|error| Unanswered::of(&error))? {
+            Connection::Shared(opened) => Connection::Shared(pool.share(opened, uri)),
+            exclusive @ Connection::Exclusive(_) => exclusive,
+        })
+    }
+
+    /// Sends over a connection, which is used again only after a whole answer. At HTTP/1 this has to be a success
+    /// too, so that what a broken server says late is never taken for the next request's answer; HTTP/2 tells whose
+    /// an answer is.
+    async fn over(&self, connection: Connection, end: Pin<&mut Sleep>) -> Result<Received, Unanswered> {
+        let pool = &self.client.pool;
+        match connection {
+            Connection::Exclusive(mut connection) => {
+                let received = self.alone(&mut connection, end).await;
+                if received
+                    .as_ref()
+                    .is_ok_and(|answer| answer.complete && answer.status.is_success())
+                {
+                    pool.keep(connection);
+                }
+                received
+            }
+            Connection::Shared(mut connection) => {
+                let received = self.among_others(&mut connection, end).await;
+                if !received.as_ref().is_ok_and(|answer| answer.complete) {
+                    pool.part_with(&connection);
+                }
+                received
+            }
+        }
+    }
+
+    async fn alone(&self, connection: &mut Exclusive, mut end: Pin<&mut Sleep>) -> Result<Received, Unanswered> {
+        let is_ready = within(connection.ready(), |_| (), end.as_mut()).await;
+        if !is_ready.ok_or_else(unanswered)? {
+            return Err(Unanswered::NotSent(closed()));
+        }
+        let mut request = self.request(self.endpoint.path());
+        request.headers_mut().insert(HOST, self.endpoint.host().clone());
+        let informational = Informational::watch(&mut request);
+        let answer = informational.bounding(connection.send(request));
+        let mut drive = |cx: &mut Context<'_>| connection.drive(cx);
+        let response = within(answer, &mut drive, end.as_mut())
+            .await
+            .ok_or_else(unanswered)??;
+        read(response, drive, end).await
+    }
+
+    async fn among_others(&self, connection: &mut Shared, mut end: Pin<&mut Sleep>) -> Result<Received, Unanswered> {
+        if !connection.ready().await {
+            return Err(Unanswered::NotSent(closed()));
+        }
+        let answer = connection.send(self.request(self.endpoint.uri()));
+        let answered = within(answer, |_| (), end.as_mut()).await.ok_or_else(unanswered)?;
+        let response = answered.map_err(|error| Unanswered::of(&error))?;
+        connection.grant();
+        read(response, |_| (), end).await
+    }
+
+    fn request(&self, uri: &Uri) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.endpoint.uri().clone();
+        *request.uri_mut() = uri.clone();
         *request.headers_mut() = (self.headers)();
         let headers = request.headers_mut();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         request
     }
+}
+
+/// Waits for something, until `end`. The connection is driven first each time, so that what it has read is there for
+/// whoever waits for it.
+async fn within<T>(
+    wanted: impl Future<Output = T>,
+    mut drive: impl FnMut(&mut Context<'_>),
+    mut end: Pin<&mut Sleep>,
+) -> Option<T> {
+    let mut wanted = pin!(wanted);
+    poll_fn(|cx| {
+        drive(cx);
+        match wanted.as_mut().poll(cx) {
+            Poll::Ready(there) => Poll::Ready(Some(there)),
+            Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+        }
+    })
+    .await
+}
+
+/// Reads what follows the head, as much as may be and comes in time.
+async fn read(
+    response: Response<Incoming>,
+    drive: impl FnMut(&mut Context<'_>),
+    end: Pin<&mut Sleep>,
+) -> Result<Received, Unanswered> {
+    if is_over(response.headers()) {
+        return Err(Unanswered::Failed(too_large()));
+    }
+    let (head, mut incoming) = response.into_parts();
+    let mut body = BytesMut::new();
+    let reading = read_into(&mut body, &mut incoming);
+    let complete = within(reading, drive, end).await.unwrap_or(false);
+    Ok(Received {
+        status: head.status,
+        headers: head.headers,
+        body: body.freeze(),
+        complete,
+    })
 }
 
 /// Whether a head is over the limits. The parser's own limit is that of its buffer, which grows in steps,
@@ -239,49 +316,37 @@ fn is_over(headers: &HeaderMap) -> bool {
     headers.len() > MAX_FIELDS || headers.iter().map(line).sum::<usize>() > MAX_HEAD as usize
 }
 
-/// Whether no request may follow this answer on its connection. After a failure none does, so that what a broken
-/// server says late is never taken for the next request's answer; HTTP/2 tells whose an answer is.
-fn is_last(response: &Response<Incoming>) -> bool {
-    response.version() < Version::HTTP_2 && !response.status().is_success()
+fn unanswered() -> Unanswered {
+    Unanswered::Failed(failure(ErrorKind::Timeout, "The endpoint did not answer in time"))
 }
 
-/// A connection that is not to be used again.
-fn poison(connection: &CaptureConnection) {
-    if let Some(connected) = connection.connection_metadata().as_ref() {
-        Connected::poison(connected);
-    }
-}
-
-fn out_of_time(connection: &CaptureConnection) -> Failure {
-    if connection.connection_metadata().is_some() {
-        failure(ErrorKind::Timeout, "The endpoint did not answer in time")
-    } else {
-        failure(ErrorKind::ConnectTimeout, "The endpoint could not be connected in time")
-    }
+fn not_connected() -> Failure {
+    failure(ErrorKind::ConnectTimeout, "The endpoint could not be connected in time")
 }
 
 /// Counts informational answers, which hyper itself skips without end.
 #[derive(Debug, Default)]
-struct Informational {
-    count: AtomicU32,
-    exceeded: Notify,
-}
+struct Informational(AtomicU32);
 
 impl Informational {
     fn watch<B>(request: &mut Request<B>) -> Arc<Self> {
         let watched = Arc::new(Self::default());
         let seen = Arc::clone(&watched);
-        hyper::ext::on_informational(request, move |_| seen.count_one());
+        hyper::ext::on_informational(request, move |_| {
+            seen.0.fetch_add(1, Ordering::Relaxed);
+        });
         watched
     }
 
-    fn count_one(&self) {
-        if self.count.fetch_add(1, Ordering::Relaxed) == MAX_INFORMATIONAL {
-            self.exceeded.notify_one();
-        }
-    }
-
-    async fn exceeded(&self) {
-        self.exceeded.notified().await;
+    /// The answer, unless too many informational ones come before it.
+    async fn bounding(&self, answer: impl Future<Output = Answered>) -> Result<Response<Incoming>, Unanswered> {
+        let mut answer = pin!(answer);
+        poll_fn(|cx| {
+            if self.0.load(Ordering::Relaxed) > MAX_INFORMATIONAL {
+                return Poll::Ready(Err(Unanswered::Failed(too_large())));
+            }
+            answer.as_mut().poll(cx).map_err(|error| Unanswered::of(&error))
+        })
+        .await
     }
 }

@@ -6,24 +6,19 @@ mod tap;
 mod tunnel;
 
 use std::error::Error;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hickory_resolver::net::NetError;
 use hyper::Uri;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use self::dialer::{Dialer, Parts};
 pub(crate) use self::error::ConnectError;
-use self::tap::Tap;
-pub(crate) use self::tap::{Allowance, OverBudget, Stale};
+pub(crate) use self::tap::{Allowance, OverBudget, Stale, Tap};
 use crate::egress::{Metrics, Policy};
 use crate::identity::Identity;
 use crate::resolver::Names;
@@ -72,10 +67,10 @@ impl Connector {
     }
 
     // The dialer keeps its own time, so what is left over the second half is TLS.
-    async fn connect(mut self, uri: Uri) -> Result<TokioIo<Tap>, ConnectError> {
-        let secured = timeout(self.connect_timeout * 2, self.https.call(uri)).await;
+    pub(crate) async fn connect(&self, uri: Uri) -> Result<Tap, ConnectError> {
+        let secured = timeout(self.connect_timeout * 2, self.https.clone().call(uri)).await;
         let stream = secured.map_err(|_| ConnectError::Tls(Refusal::TimedOut))?;
-        stream.map(|stream| TokioIo::new(Tap::new(stream))).map_err(recognised)
+        stream.map(Tap::new).map_err(recognised)
     }
 }
 
@@ -84,19 +79,5 @@ fn recognised(error: Box<dyn Error + Send + Sync>) -> ConnectError {
     match error.downcast::<ConnectError>() {
         Ok(ours) => *ours,
         Err(other) => ConnectError::Tls(Refusal::found_in(&*other)),
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Tap>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
     }
 }

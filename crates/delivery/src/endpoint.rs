@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use hyper::Uri;
+use hyper::header::HeaderValue;
 use url::{Host, Url};
 
 use crate::address::Blocked;
@@ -18,6 +19,8 @@ pub const MAX_LENGTH: usize = 4096;
 pub struct Endpoint {
     url: Url,
     uri: Uri,
+    path: Uri,
+    host: HeaderValue,
 }
 
 /// Why a URL cannot be an endpoint.
@@ -100,7 +103,12 @@ impl Endpoint {
         }
         vet_host(&url, port, policy)?;
         let uri = same_uri(&url)?;
-        Ok(Self { url, uri })
+        Ok(Self {
+            path: uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from),
+            host: host_and_port(&uri).ok_or(BadUrl::Host)?,
+            url,
+            uri,
+        })
     }
 
     /// The normal form of the URL, with its query.
@@ -119,6 +127,16 @@ impl Endpoint {
     #[must_use]
     pub const fn uri(&self) -> &Uri {
         &self.uri
+    }
+
+    /// Its path and query alone: what a request at HTTP/1 is for.
+    pub(crate) const fn path(&self) -> &Uri {
+        &self.path
+    }
+
+    /// The `Host` header: the host, with the port unless it is the scheme's own.
+    pub(crate) const fn host(&self) -> &HeaderValue {
+        &self.host
     }
 }
 
@@ -209,6 +227,11 @@ fn same_uri(url: &Url) -> Result<Uri, BadUrl> {
     let uri: Uri = url.as_str().parse().map_err(|_| BadUrl::Invalid)?;
     let same = uri.host() == url.host_str() && uri.port_u16() == url.port() && uri.scheme_str() == Some(url.scheme());
     if same { Ok(uri) } else { Err(BadUrl::Invalid) }
+}
+
+// The URL standard has dropped the scheme's own port already.
+fn host_and_port(uri: &Uri) -> Option<HeaderValue> {
+    HeaderValue::from_str(uri.authority()?.as_str()).ok()
 }
 
 #[cfg(test)]

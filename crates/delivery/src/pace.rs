@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many times a request waits for its turn on this machine, about: the attempt's task and the
-/// connection's, at the start, at the head and at the body.
-const TURNS: u32 = 8;
+/// How many times a request waits for its turn on this machine, about: the attempt's task, which drives the connection
+/// too, at the start, at the head and at the body, and the system's part of it.
+const TURNS: u32 = 4;
 /// Bounds of a window, in requests.
 const WINDOW: std::ops::RangeInclusive<usize> = 4..=64;
 

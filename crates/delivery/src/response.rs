@@ -7,7 +7,6 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 use postrider_types::outcome::ResponseFacts;
-use tokio::time::{Instant, timeout_at};
 
 use crate::reply::Answer;
 
@@ -34,20 +33,6 @@ pub struct Received {
 }
 
 impl Received {
-    /// Reads the body to its end, to [`MAX_BODY`] or to the deadline.
-    pub(crate) async fn read(response: hyper::Response<Incoming>, deadline: Instant) -> Self {
-        let (head, mut incoming) = response.into_parts();
-        let mut body = BytesMut::new();
-        let reading = read_into(&mut body, &mut incoming);
-        let complete = timeout_at(deadline, reading).await.unwrap_or(false);
-        Self {
-            status: head.status,
-            headers: head.headers,
-            body: body.freeze(),
-            complete,
-        }
-    }
-
     /// What outcomes keep of it.
     #[must_use]
     pub fn answer(&self) -> Answer {
@@ -76,7 +61,7 @@ impl Received {
 }
 
 /// Whether the body ended within the limit.
-async fn read_into(body: &mut BytesMut, incoming: &mut Incoming) -> bool {
+pub(crate) async fn read_into(body: &mut BytesMut, incoming: &mut Incoming) -> bool {
     while let Some(frame) = incoming.frame().await {
         let Ok(frame) = frame else { return false };
         let Ok(bytes) = frame.into_data() else { continue };

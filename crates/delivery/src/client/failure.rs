@@ -90,7 +90,7 @@ fn meaning_of_socket(error: &io::Error) -> Failure {
     }
 }
 
-fn closed() -> Failure {
+pub(super) fn closed() -> Failure {
     failure(
         ErrorKind::ClosedBeforeResponse,
         "The endpoint closed the connection before it answered",

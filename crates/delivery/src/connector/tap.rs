@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use hyper_rustls::MaybeHttpsStream;
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -51,6 +51,11 @@ impl Allowance {
     /// One more answer's head has come; its body may follow.
     pub(crate) fn grant(&self) {
         self.0.fetch_add(ANSWER_BUDGET, Ordering::Relaxed);
+    }
+
+    /// Whether both are of the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn spend(&self, bytes: u64) -> bool {
@@ -111,6 +116,14 @@ impl Tap {
     }
 
     /// Sees what is about to be written.
+    /// What all answers may cost together; `None` where answers come one at a time, at HTTP/1.
+    pub(crate) fn allowance(&self) -> Option<Allowance> {
+        match &self.meter {
+            Meter::Exchange(_) => None,
+            Meter::Shared(allowance) => Some(allowance.clone()),
+        }
+    }
+
     fn before_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Meter::Exchange(exchange) = &mut self.meter else {
             return Ok(());
@@ -161,16 +174,6 @@ fn socket(stream: &Stream) -> &TcpStream {
     match stream {
         MaybeHttpsStream::Http(tcp) => tcp.inner(),
         MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
-    }
-}
-
-impl Connection for Tap {
-    fn connected(&self) -> Connected {
-        let connected = self.io.inner().connected();
-        match &self.meter {
-            Meter::Exchange(_) => connected,
-            Meter::Shared(allowance) => connected.extra(allowance.clone()),
-        }
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider_delivery::client::Limits;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Mutex, Notify, mpsc};
 
-use crate::servers::{Caller, PATIENCE, Server, answered, ok, post, read_request};
+use crate::servers::{Caller, PATIENCE, Server, answered, ok, open, post, read_request};
 
 #[tokio::test]
 async fn a_connection_is_used_again() {
@@ -144,6 +145,54 @@ async fn a_connection_that_is_given_up_is_closed() {
         let _ = caller.post_within(&server.url(), Duration::from_millis(200)).await;
         let ended = tokio::time::timeout(PATIENCE, ended.recv()).await;
         assert_eq!(ended.unwrap(), Some(true), "{begin:?}");
+    }
+}
+
+/// Answers once on each connection, says when that is done and when the client has closed it.
+async fn once(then_close: bool) -> (Server, mpsc::Receiver<&'static str>) {
+    let (tell, told) = mpsc::channel(2);
+    let server = Server::start(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            read_request(&mut stream).await;
+            stream.write_all(ok("{}").as_bytes()).await.unwrap();
+            if then_close {
+                stream.shutdown().await.unwrap();
+            }
+            tell.send("answered").await.unwrap();
+            assert!(read_request(&mut stream).await.is_none());
+            tell.send("closed").await.unwrap();
+        }
+    })
+    .await;
+    (server, told)
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_used_is_closed_after_its_time_or_when_the_server_closes_it() {
+    let short = Duration::from_millis(300);
+    for (idle_timeout, then_close) in [(short, false), (PATIENCE, true)] {
+        let (server, mut told) = once(then_close).await;
+        let limits = Limits {
+            idle_timeout,
+            ..Limits::default()
+        };
+        let caller = Caller::with(&open(), limits);
+        assert_eq!(caller.answer(&server.url()).await.status, 200);
+        for expected in ["answered", "closed"] {
+            let heard = tokio::time::timeout(PATIENCE, told.recv()).await;
+            assert_eq!(heard.unwrap(), Some(expected));
+        }
+        drop(caller);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_leads_to_the_host_it_was_made_for_and_to_no_other() {
+    let (one, other) = (Server::answering(ok("one")).await, Server::answering(ok("other")).await);
+    let caller = Caller::new();
+    for (server, expected) in [(&one, "one"), (&other, "other"), (&one, "one")] {
+        assert_eq!(caller.answer(&server.url()).await.response.body, expected);
     }
 }
 
