@@ -29,6 +29,9 @@ use crate::tracker::{TopicPartition, Tracker};
 
 /// The longest one poll blocks: how soon a stop is heard.
 const POLL: Duration = Duration::from_millis(50);
+/// How long going back to an offset may take. No broker is asked, so only a machine without time for this process takes
+/// long; what comes after that is a start from what is committed.
+const GOING_BACK: Duration = Duration::from_secs(15);
 /// How long a full pipeline is waited for before every partition is paused.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(20);

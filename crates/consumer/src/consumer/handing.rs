@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Permit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::{CROWDED, Consumer, SHORT_WAIT, SLICE, Sleeper};
+use super::{CROWDED, Consumer, GOING_BACK, SHORT_WAIT, SLICE, Sleeper};
 use crate::error::ConsumerError;
 use crate::outlets::{Offer, Outgoing, Outlets};
 use crate::retry_tiers::{Wake, tier_for};
@@ -85,7 +85,7 @@ impl Consumer {
     fn put_back(&self, message: &BorrowedMessage<'_>) -> Result<(), ConsumerError> {
         let back = rdkafka::Offset::Offset(message.offset());
         self.kafka
-            .seek(message.topic(), message.partition(), back, SHORT_WAIT)
+            .seek(message.topic(), message.partition(), back, GOING_BACK)
             .map_err(ConsumerError::Fatal)
     }
 

@@ -9,7 +9,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use tracing::debug;
 
-use super::{Consumer, SHORT_WAIT, Sleeper};
+use super::{Consumer, GOING_BACK, Sleeper};
 use crate::decode::{self, RawRecord, Rejection};
 use crate::error::ConsumerError;
 use crate::ledger::Delivered;
@@ -59,7 +59,7 @@ impl Consumer {
         self.pauses.pause(&self.kafka, std::slice::from_ref(key));
         let back = rdkafka::Offset::Offset(offset);
         self.kafka
-            .seek(&key.0, key.1.0, back, SHORT_WAIT)
+            .seek(&key.0, key.1.0, back, GOING_BACK)
             .map_err(ConsumerError::Fatal)
     }
 
