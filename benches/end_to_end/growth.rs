@@ -60,7 +60,7 @@ pub(crate) const ROWS: [Row; 9] = [
     instances("instances-4", 4),
 ];
 
-/// Drains a quarter of the usual number of deliveries in one of these ways.
+/// Drains in one of these ways.
 pub(crate) async fn run(stage: &mut Stage<'_>, row: &Row) -> Result<Drained> {
     let plan = Plan {
         accounts: row.webhooks,
@@ -68,7 +68,7 @@ pub(crate) async fn run(stage: &mut Stage<'_>, row: &Row) -> Result<Drained> {
         instances: row.instances,
         // The group is whole before the first event comes, so that no rebalance is measured.
         daemons_first: row.name.starts_with("instances"),
-        ..Plan::plain(stage, row.name, stage.options.events / 4)
+        ..Plan::plain(stage, row.name, stage.options.events)
     };
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = drain::prepare(stage, &plan).await?;

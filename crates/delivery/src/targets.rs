@@ -12,7 +12,7 @@ use crate::egress::Policy;
 use crate::target::{BadTarget, Target};
 
 /// How many targets one generation holds.
-const GENERATION: usize = 4096;
+const GENERATION: usize = 8192;
 
 /// A webhook's requests, prepared, or why they cannot be.
 pub(crate) type Prepared = Arc<Result<Target, BadTarget>>;
