@@ -323,6 +323,30 @@ async fn a_wrong_password_is_named_not_shown_and_tried_until_it_is_right() -> Re
 }
 
 #[tokio::test]
+async fn a_certificate_lets_postrider_in_and_without_one_it_says_that_kafka_wants_it() -> Result<()> {
+    let secured = Secured::shared().await?;
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::on(secured.broker(), "mutual").await?;
+    scene.create_topics().await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    secured.admit_by_certificate(&mut scene, false);
+    let mut daemon = Daemon::spawn(&scene.write_config()?).await?;
+    daemon.says("does not let postrider in: ").await?;
+    let told = readiness(&daemon).await?;
+    assert!(told.contains("certificate"), "{told}");
+    assert!(daemon.stop().await?.success());
+
+    secured.admit_by_certificate(&mut scene, true);
+    secured.allow(&scene, USER, "run").await?;
+    let daemon = Daemon::start(&scene.write_config()?).await?;
+    event(&scene).await?;
+    let outcomes = scene.outcomes(1).await?;
+    assert_eq!(outcomes[0].result, OutcomeResult::Success);
+    drop(daemon);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_broker_of_a_foreign_authority_is_not_spoken_to_and_a_missing_one_is_bad_configuration() -> Result<()> {
     let secured = Secured::shared().await?;
     let mut scene = Scene::at(secured.address(), "foreign")?;

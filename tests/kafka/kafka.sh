@@ -12,8 +12,9 @@
 #   kafka.sh topic-set NAME K=V | topic-unset NAME K   change one setting of a topic | take it back
 #   kafka.sh topics [NAME] | groups | group NAME | offsets TOPIC
 #   kafka.sh acl ARGS…                   what `kafka-acls.sh ARGS…` does
-#   kafka.sh secured | authority         where the secured listeners are | the file with the authority that their
-#                                        certificates are of
+#   kafka.sh secured | mutual            where the listeners are that ask for a password | for a certificate
+#   kafka.sh authority | client          the file with the authority that their certificates are of | the folder with
+#                                        client.pem and client.key, which show the first user of KAFKA_SECURED
 #   kafka.sh produce TOPIC | consume TOPIC   lines from standard input | records to standard output, committed ones only
 #   kafka.sh tool CLASS ARGS…            any tool of the jars
 #
@@ -25,7 +26,8 @@
 #                   those proxies, one for each node, separated by commas; the second listener advertises them
 #   KAFKA_SECURED   who may come over a third listener, 300 above each node's port: NAME=PASSWORD, separated by
 #                   commas. It has TLS and asks for SCRAM-SHA-512; the cluster then has an authorizer, and those
-#                   users may do what ACLs say. The first listener stays open, and is the administrator's.
+#                   users may do what ACLs say. A fourth one, 400 above, asks for a certificate that names the user
+#                   (CN) instead. The first listener stays open, and is the administrator's.
 #   KAFKA_HEAP      heap of one node               (512m)
 #   KAFKA_EXTRA     more broker settings, K=V separated by ; or by newlines
 #   KAFKA_VERSION   (4.3.1)
@@ -53,6 +55,7 @@ broker_port() { echo $(($(recorded port "${KAFKA_PORT:-19092}") + $1 - 1)); }
 controller_port() { echo $(($(broker_port "$1") + 100)); }
 proxied_port() { echo $(($(broker_port "$1") + 200)); }
 secured_port() { echo $(($(broker_port "$1") + 300)); }
+mutual_port() { echo $(($(broker_port "$1") + 400)); }
 
 bootstrap() { # what gives a node's port
   local i list=
@@ -121,7 +124,7 @@ install() {
   exec 9>&-
 }
 
-# An authority, and a certificate of it for loopback; in files as Kafka's PEM stores have them.
+# An authority, and certificates of it: one for loopback, in a file as Kafka's PEM stores have it, and the first user's.
 certificates() {
   local tls=$RUN/tls key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
   mkdir -p "$tls"
@@ -129,6 +132,8 @@ certificates() {
     openssl req -x509 "${key[@]}" -days 30 -subj "/CN=kafka.sh authority" -keyout "$tls/authority.key" -out "$tls/authority.pem"
     openssl req "${key[@]}" -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout "$tls/node.key" |
       openssl x509 -req -CA "$tls/authority.pem" -CAkey "$tls/authority.key" -days 30 -copy_extensions copy -out "$tls/node.crt"
+    openssl req "${key[@]}" -subj "/CN=${KAFKA_SECURED%%=*}" -keyout "$tls/client.key" |
+      openssl x509 -req -CA "$tls/authority.pem" -CAkey "$tls/authority.key" -days 30 -out "$tls/client.pem"
   } 2>"$tls/openssl.log" || { cat "$tls/openssl.log" >&2; die "openssl could not make certificates"; }
   cat "$tls/node.key" "$tls/node.crt" >"$tls/node.pem"
 }
@@ -139,6 +144,12 @@ listener.name.secured.ssl.keystore.type=PEM
 listener.name.secured.ssl.keystore.location=$RUN/tls/node.pem
 listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.secured.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.mutual.ssl.keystore.type=PEM
+listener.name.mutual.ssl.keystore.location=$RUN/tls/node.pem
+listener.name.mutual.ssl.truststore.type=PEM
+listener.name.mutual.ssl.truststore.location=$RUN/tls/authority.pem
+listener.name.mutual.ssl.client.auth=required
+listener.name.mutual.ssl.principal.mapping.rules=RULE:^CN=(.*)\$/\$1/
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=false
 super.users=User:ANONYMOUS
@@ -161,7 +172,7 @@ config() { # node, nodes
     advertised=,PROXIED://127.0.0.1:${proxies[i - 1]:?KAFKA_PROXIED names a port for each node}
   fi
   if [ -n "${KAFKA_SECURED:-}" ]; then
-    secured=,SECURED://127.0.0.1:$(secured_port "$i")
+    secured=,SECURED://127.0.0.1:$(secured_port "$i"),MUTUAL://127.0.0.1:$(mutual_port "$i")
     advertised+=$secured
   fi
   for ((k = 1; k <= n; k++)); do voters+=",$k@127.0.0.1:$(controller_port "$k")"; done
@@ -172,7 +183,7 @@ controller.quorum.voters=${voters#,}
 listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i"),CONTROLLER://127.0.0.1:$(controller_port "$i")$proxied$secured
 advertised.listeners=PLAINTEXT://127.0.0.1:$(broker_port "$i")$advertised
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT,SECURED:SASL_SSL
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT,SECURED:SASL_SSL,MUTUAL:SSL
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$RUN/$i/data
 num.network.threads=2
@@ -240,12 +251,11 @@ wait_ready() { # node, brokers it has to list
 port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 ports_are_free() { # first port, nodes
-  local i
+  local i above
   for ((i = 0; i < $2; i++)); do
-    if port_is_taken $(($1 + i)) || port_is_taken $(($1 + 100 + i)) || port_is_taken $(($1 + 200 + i)) ||
-      port_is_taken $(($1 + 300 + i)); then
-      return 1
-    fi
+    for above in 0 100 200 300 400; do
+      if port_is_taken $(($1 + above + i)); then return 1; fi
+    done
   done
 }
 
@@ -253,7 +263,7 @@ ports_are_free() { # first port, nodes
 choose_port() { # nodes
   local wanted=${KAFKA_PORT:-19092} tries=50
   if [ "$wanted" != auto ]; then
-    ports_are_free "$wanted" "$1" || die "port $wanted (or one after it, or 100, 200 or 300 above) is in use: set KAFKA_PORT"
+    ports_are_free "$wanted" "$1" || die "port $wanted (or one after it, or 100 to 400 above) is in use: set KAFKA_PORT"
     echo "$wanted"
     return
   fi
@@ -261,7 +271,7 @@ choose_port() { # nodes
     wanted=$((20000 + RANDOM % 9000))
     if ports_are_free "$wanted" "$1"; then echo "$wanted"; return; fi
   done
-  die "no free ports between 20000 and 29300"
+  die "no free ports between 20000 and 29400"
 }
 
 create() { # nodes; `tied` or nothing
@@ -388,7 +398,9 @@ topics)
   ;;
 acl) java_tool org.apache.kafka.tools.AclCommand --bootstrap-server "$(bootstrap)" "$@" ;;
 secured) bootstrap secured_port ;;
+mutual) bootstrap mutual_port ;;
 authority) echo "$RUN/tls/authority.pem" ;;
+client) echo "$RUN/tls" ;;
 groups) group_tool --list ;;
 group) group_tool --describe --group "$1" ;;
 offsets) java_tool org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$(bootstrap)" --topic "$1" ;;

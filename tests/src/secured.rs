@@ -1,5 +1,5 @@
-//! A Kafka with an authorizer: whoever comes over its second listener shows a password, over TLS, and may do what
-//! ACLs say. Over the first one everything is allowed: that is the administrator's.
+//! A Kafka with an authorizer: whoever comes over its second listener shows a password, over TLS, whoever comes over the
+//! third a certificate, and may do what ACLs say. Over the first one everything is allowed: that is the administrator's.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,9 @@ static SHARED: OnceCell<Secured> = OnceCell::const_new();
 pub struct Secured {
     broker: Broker,
     address: String,
+    mutual: String,
     authority: PathBuf,
+    client: PathBuf,
 }
 
 impl Secured {
@@ -42,6 +44,8 @@ impl Secured {
         let broker = Broker::start_with(1, vec![("KAFKA_SECURED", users)]).await?;
         Ok(Self {
             address: broker.ask(&["secured"]).await?,
+            mutual: broker.ask(&["mutual"]).await?,
+            client: broker.ask(&["client"]).await?.into(),
             authority: broker.ask(&["authority"]).await?.into(),
             broker,
         })
@@ -86,6 +90,16 @@ impl Secured {
         Ok(())
     }
 
+    /// Makes a scene's configuration that of the first user, who shows a certificate; or nothing, when none is `shown`.
+    pub fn admit_by_certificate(&self, scene: &mut Scene, shown: bool) {
+        let mut properties = json!({ "security.protocol": "SSL", "ssl.ca.location": self.authority });
+        if shown {
+            properties["ssl.certificate.location"] = json!(self.client.join("client.pem"));
+            properties["ssl.key.location"] = json!(self.client.join("client.key"));
+        }
+        scene.config["kafka"] = json!({ "brokers": self.mutual, "properties": properties });
+    }
+
     fn properties(&self, user: &str) -> Value {
         json!({
             "security.protocol": "SASL_SSL",
@@ -111,7 +125,7 @@ impl Secured {
                 .strip_prefix("kafka-acls.sh --bootstrap-server ")
                 .context("Kafka's tool")?;
             let (brokers, words) = words.split_once(' ').context("its arguments")?;
-            ensure!(brokers == self.address, "{line}");
+            ensure!(scene.config["kafka"]["brokers"] == brokers, "{line}");
             self.acl(&words.split(' ').collect::<Vec<_>>()).await?;
         }
         Ok(())
