@@ -20,6 +20,7 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::servers::{Caller, PATIENCE, Server, ok, open, read_request};
@@ -64,13 +65,16 @@ impl Authority {
 
     /// A caller that trusts this authority.
     pub(crate) fn caller(&self) -> Caller {
+        self.caller_within(Limits {
+            connect_timeout: Duration::from_secs(4),
+            ..Limits::default()
+        })
+    }
+
+    fn caller_within(&self, limits: Limits) -> Caller {
         let config = Config {
             ca_file: Some(self.file.path().to_owned()),
             ..open()
-        };
-        let limits = Limits {
-            connect_timeout: Duration::from_secs(4),
-            ..Limits::default()
         };
         Caller::with(&config, limits)
     }
@@ -227,6 +231,33 @@ async fn an_http_2_connection_lives_as_long_as_its_bytes_belong_to_answers() {
         assert!(sent.await.0.unwrap().complete);
     }
     assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn an_http_2_connection_that_is_not_used_is_closed_after_its_time() {
+    let authority = Authority::new();
+    let acceptor = http2_acceptor(authority.issue(leaf("127.0.0.1")));
+    let (tell, mut ended) = mpsc::channel(1);
+    let server = Server::start(move |stream| {
+        let (acceptor, tell) = (acceptor.clone(), tell.clone());
+        async move {
+            let stream = acceptor.accept(stream).await.unwrap();
+            let service = service_fn(|request| std::future::ready(answer(&request)));
+            let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+            tell.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let caller = authority.caller_within(Limits {
+        idle_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    });
+    assert_eq!(caller.answer(&https(&server)).await.status, 200);
+    let ended = tokio::time::timeout(PATIENCE, ended.recv()).await;
+    assert_eq!(ended.unwrap(), Some(()));
+    assert_eq!(caller.answer(&https(&server)).await.status, 200);
+    assert_eq!(server.accepted(), 2);
 }
 
 #[tokio::test]
