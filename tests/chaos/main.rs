@@ -29,3 +29,5 @@ mod scale;
 mod trial;
 #[cfg(test)]
 mod turn;
+#[cfg(test)]
+mod watched;

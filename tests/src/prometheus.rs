@@ -16,6 +16,15 @@ use crate::patience::{PATIENCE, until};
 use crate::{port, request};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus");
+const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana/dashboards");
+/// What Grafana puts in place of its variables, when everything is chosen.
+const VARIABLES: [(&str, &str); 5] = [
+    ("$__rate_interval", "1m"),
+    ("$__range", "5m"),
+    ("$namespace", ".*"),
+    ("$job", ".*"),
+    ("$webhook", ".*"),
+];
 /// Prints the folder of the binary.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus.sh");
 const RULES: [&str; 2] = ["rules.yaml", "alerts.yaml"];
@@ -122,6 +131,29 @@ impl Prometheus {
         let names = alerts.iter().filter_map(|alert| alert.labels.get("alertname"));
         Ok(names.cloned().collect())
     }
+}
+
+/// Every query of the dashboards of `deploy/grafana`, as Grafana asks it, with the title of its panel.
+///
+/// # Errors
+/// When a dashboard cannot be read.
+pub fn panels() -> anyhow::Result<Vec<(String, String)>> {
+    let mut queries = Vec::new();
+    for entry in std::fs::read_dir(DASHBOARDS)? {
+        let board: Value = serde_json::from_slice(&std::fs::read(entry?.path())?)?;
+        for panel in board["panels"].as_array().context("panels")? {
+            for target in panel["targets"].as_array().context("targets")? {
+                let title = panel["title"].as_str().context("a title")?.to_owned();
+                queries.push((title, plain(target["expr"].as_str().context("a query")?)));
+            }
+        }
+    }
+    Ok(queries)
+}
+
+fn plain(query: &str) -> String {
+    let put = |query: String, (name, value): &(&str, &str)| query.replace(name, value);
+    VARIABLES.iter().fold(query.to_owned(), put)
 }
 
 impl Drop for Prometheus {
