@@ -10,7 +10,8 @@ import sys
 FOLDER = pathlib.Path(__file__).parent / "dashboards"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 OURS = 'namespace=~"$namespace",job=~"$job"'
-SOURCES = f'{OURS},topic!~".*retry[.][0-9]+m?s"'
+RETRY = ".*retry[.][0-9]+m?s"
+SOURCES = f'{OURS},topic!~"{RETRY}"'
 
 
 def target(expr, legend, ref):
@@ -192,7 +193,7 @@ def kafka():
         graph("Source lag", "Offsets from the watermark to each partition's end.", "short",
               {"{{topic}}/{{partition}}": f"postrider_consumer_lag{{{SOURCES}}}"}, width=12),
         graph("Retry lag", "What is parked waits here by design.", "short",
-              {"{{topic}}": f'sum by (topic) (postrider_consumer_lag{{{OURS},topic=~".*retry[.][0-9]+m?s"}})'}, width=12),
+              {"{{topic}}": f'sum by (topic) (postrider_consumer_lag{{{OURS},topic=~"{RETRY}"}})'}, width=12),
         graph("Kafka reached", "1 while a broker can be reached.", "short",
               {"{{instance}}": f"postrider_kafka_up{{{OURS}}}"}, min=0, max=1),
         graph("Transactions", "By how they ended; an aborted one is tried again.", "ops",

@@ -21,7 +21,11 @@ const BOUNDS: Bounds = Bounds {
 };
 
 async fn fires(prometheus: &Prometheus) -> Result<bool> {
-    Ok(prometheus.firing().await?.iter().any(|name| name == ALERT))
+    Ok(prometheus
+        .firing()
+        .await?
+        .iter()
+        .any(|alert| alert["alertname"] == ALERT))
 }
 
 /// Ends the broker, and starts it again once the alert has fired and the time is over. Returns that time: until then

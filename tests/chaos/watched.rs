@@ -1,7 +1,7 @@
 //! A failing and a hanging endpoint under load, as it looks to whoever watches: a real Prometheus with the rules and alerts
 //! of `deploy/prometheus`, and the queries of all dashboards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -52,13 +52,15 @@ async fn trial() -> Result<Trial> {
 
 /// The alerts that fire but for those of a slow machine, each with its webhook where it has one.
 async fn firing(prometheus: &Prometheus) -> Result<BTreeSet<String>> {
-    let alerts = prometheus.ask(r#"ALERTS{alertstate="firing"}"#).await?;
-    let label = |labels: &BTreeMap<String, String>, name| labels.get(name).cloned();
-    let named = alerts.iter().filter_map(|alert| {
-        let name = label(&alert.labels, "alertname").filter(|name| !OF_A_SLOW_MACHINE.contains(&name.as_str()))?;
-        Some(label(&alert.labels, "webhook").map_or(name.clone(), |webhook| format!("{name} {webhook}")))
-    });
-    Ok(named.collect())
+    let mut named = BTreeSet::new();
+    for alert in prometheus.firing().await? {
+        let name = &alert["alertname"];
+        if !OF_A_SLOW_MACHINE.contains(&name.as_str()) {
+            let webhook = alert.get("webhook").map(|webhook| format!("{name} {webhook}"));
+            named.insert(webhook.unwrap_or_else(|| name.clone()));
+        }
+    }
+    Ok(named)
 }
 
 /// The titles of the panels that have nothing to show yet.

@@ -126,10 +126,9 @@ impl Prometheus {
     ///
     /// # Errors
     /// When Prometheus does not answer.
-    pub async fn firing(&self) -> anyhow::Result<Vec<String>> {
+    pub async fn firing(&self) -> anyhow::Result<Vec<BTreeMap<String, String>>> {
         let alerts = self.ask(r#"ALERTS{alertstate="firing"}"#).await?;
-        let names = alerts.iter().filter_map(|alert| alert.labels.get("alertname"));
-        Ok(names.cloned().collect())
+        Ok(alerts.into_iter().map(|alert| alert.labels).collect())
     }
 }
 

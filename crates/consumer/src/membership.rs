@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use postrider_kafka::offsets::{Membership, OffsetCommit, OffsetKeeper, to_list};
+use postrider_kafka::offsets::{Membership, OffsetCommit, OffsetKeeper, of_topics, to_list};
 use postrider_types::Position;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaResult;
@@ -48,19 +48,6 @@ impl Member {
         (!self.consumer.assignment_lost()).then_some(Membership { topics, metadata })
     }
 
-    /// Those of its topics.
-    fn positions<'a>(&self, all: &[&'a Position]) -> Vec<&'a Position> {
-        let own = all.iter().filter(|position| self.topics.contains(&position.topic));
-        own.copied().collect()
-    }
-
-    /// Those of its topics; `None` when there are none, of which librdkafka is not to be asked.
-    fn commits<'a>(&self, all: &'a [OffsetCommit]) -> Option<Vec<&'a OffsetCommit>> {
-        let own = all.iter().filter(|commit| self.topics.contains(&commit.topic));
-        let own: Vec<&OffsetCommit> = own.collect();
-        (!own.is_empty()).then_some(own)
-    }
-
     fn is_committed(&self, offsets: &[&OffsetCommit]) -> KafkaResult<bool> {
         let mut asked = TopicPartitionList::new();
         for commit in offsets {
@@ -76,7 +63,8 @@ impl Member {
     }
 }
 
-/// All members of one instance. They speak for the group towards the committer, each for its own topics.
+/// All members of one instance. They speak for the group towards the committer, each for its own topics: what is another's,
+/// its tracker does not know.
 #[derive(Debug)]
 pub struct Members(pub Vec<Member>);
 
@@ -90,19 +78,19 @@ impl OffsetKeeper for Members {
     }
 
     fn preview(&self, settled: &[&Position], sequence: u32) -> Vec<OffsetCommit> {
-        let of = |member: &Member| member.tracker.preview(&member.positions(settled), sequence);
+        let of = |member: &Member| member.tracker.preview(settled, sequence);
         self.0.iter().flat_map(of).collect()
     }
 
     fn apply(&self, settled: &[&Position]) {
         for member in &self.0 {
-            member.tracker.apply(&member.positions(settled));
+            member.tracker.apply(settled);
         }
     }
 
     fn is_committed(&self, offsets: &[OffsetCommit]) -> KafkaResult<bool> {
         for member in &self.0 {
-            if let Some(own) = member.commits(offsets)
+            if let Some(own) = of_topics(offsets, &member.topics)
                 && !member.is_committed(&own)?
             {
                 return Ok(false);
@@ -113,7 +101,7 @@ impl OffsetKeeper for Members {
 
     fn commit(&self, offsets: &[OffsetCommit]) -> KafkaResult<()> {
         for member in &self.0 {
-            if let Some(own) = member.commits(offsets) {
+            if let Some(own) = of_topics(offsets, &member.topics) {
                 member.consumer.commit(&to_list(&own)?, CommitMode::Sync)?;
             }
         }

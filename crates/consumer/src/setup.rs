@@ -31,6 +31,12 @@ pub enum Topic {
     Retry(Duration),
 }
 
+impl Topic {
+    pub(crate) const fn is_retry(&self) -> bool {
+        matches!(self, Self::Retry(_))
+    }
+}
+
 /// What the members of one instance count together.
 #[derive(Debug, Clone, Default)]
 pub struct Shared {
@@ -119,7 +125,11 @@ impl Setup {
     }
 
     pub(crate) fn reads_retries(&self) -> bool {
-        self.topics.values().any(|topic| matches!(topic, Topic::Retry(_)))
+        self.topics.values().any(Topic::is_retry)
+    }
+
+    pub(crate) fn is_retry(&self, topic: &str) -> bool {
+        self.topics.get(topic).is_some_and(Topic::is_retry)
     }
 
     pub(crate) fn names(&self) -> Arc<HashSet<Arc<str>>> {

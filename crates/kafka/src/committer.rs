@@ -31,7 +31,7 @@ use crate::encode::{Encoder, Outgoing};
 use crate::metrics::{Metrics, TransactionResult};
 use crate::offsets::{OffsetCommit, OffsetKeeper, share_out};
 use crate::pending::OwnCounts;
-use crate::publisher::{PublishError, Publisher, to_shares};
+use crate::publisher::{PublishError, Publisher};
 use crate::rights::{Right, denial};
 
 /// How long a batch that is open is left alone before what has settled meanwhile is added to it: being woken for each
@@ -316,8 +316,8 @@ impl Committer {
         }
         let commits = offsets.preview(&batch.positions(), self.sequence);
         let shares = share_out(&commits, memberships).ok_or_else(not_a_member)?;
-        let shares = to_shares(shares)?;
-        self.publisher.commit(shares).map_err(|error| Failed { error, commits })
+        let committed = self.publisher.commit(shares);
+        committed.map_err(|error| Failed { error, commits })
     }
 
     /// The counts may be a little off after a crash, as outcomes may be doubled.

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_types::{DeadLetter, Header, Notice, Outcome, Parked, Resolution, StatusChange, WebhookId};
+use postrider_types::{DeadLetter, Header, Notice, Outcome, Parked, Resolution, StatusChange, WebhookId, hex};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ResultsConfig;
@@ -210,7 +210,7 @@ impl Encoder {
 
 fn sha256_hex(bytes: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::of(digest.as_ref())
 }
 
 /// What the digest's header takes.

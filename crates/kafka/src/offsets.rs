@@ -61,14 +61,18 @@ pub trait OffsetKeeper: Send + Sync + 'static {
     fn commit(&self, offsets: &[OffsetCommit]) -> KafkaResult<()>;
 }
 
+/// The offsets of these topics; `None` when there are none, of which librdkafka is not to be asked.
+#[must_use]
+pub fn of_topics<'a>(commits: &'a [OffsetCommit], topics: &HashSet<Arc<str>>) -> Option<Vec<&'a OffsetCommit>> {
+    let own: Vec<&OffsetCommit> = commits.iter().filter(|commit| topics.contains(&commit.topic)).collect();
+    (!own.is_empty()).then_some(own)
+}
+
 /// Gives each membership what it speaks for, and leaves those out that have nothing to say. `None` when something
 /// is left that none of them speaks for.
 #[must_use]
 pub fn share_out<M>(commits: &[OffsetCommit], memberships: Vec<Membership<M>>) -> Option<Vec<(Vec<&OffsetCommit>, M)>> {
-    let share = |Membership { topics, metadata }| {
-        let own: Vec<&OffsetCommit> = commits.iter().filter(|commit| topics.contains(&commit.topic)).collect();
-        (!own.is_empty()).then_some((own, metadata))
-    };
+    let share = |Membership { topics, metadata }| Some((of_topics(commits, &topics)?, metadata));
     let shares: Vec<(Vec<&OffsetCommit>, M)> = memberships.into_iter().filter_map(share).collect();
     let shared: usize = shares.iter().map(|(own, _)| own.len()).sum();
     (shared == commits.len()).then_some(shares)

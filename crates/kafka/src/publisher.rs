@@ -13,7 +13,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext};
 use tokio::time::Instant;
 
 use crate::connection::{Reachability, log_error, log_line};
@@ -134,32 +134,6 @@ impl ProducerContext for Reports {
             }
         }
     }
-}
-
-/// What one membership commits.
-pub struct Share {
-    offsets: TopicPartitionList,
-    membership: ConsumerGroupMetadata,
-}
-
-impl std::fmt::Debug for Share {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Share")
-            .field("offsets", &self.offsets)
-            .finish_non_exhaustive()
-    }
-}
-
-/// As librdkafka takes them.
-///
-/// # Errors
-/// [`PublishError::Again`] when an offset is none that Kafka could have given.
-pub fn to_shares(shares: Vec<(Vec<&OffsetCommit>, ConsumerGroupMetadata)>) -> Result<Vec<Share>, PublishError> {
-    let share = |(offsets, membership): (Vec<&OffsetCommit>, _)| {
-        let offsets = to_list(&offsets).map_err(PublishError::Again)?;
-        Ok(Share { offsets, membership })
-    };
-    shares.into_iter().map(share).collect()
 }
 
 /// Publishes batches.
@@ -317,12 +291,10 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`]; the transaction is still to be aborted.
-    pub fn commit(&self, shares: Vec<Share>) -> Result<(), PublishError> {
-        for share in shares {
-            let share = Arc::new(share);
-            self.patiently(move |producer| {
-                producer.send_offsets_to_transaction(&share.offsets, &share.membership, CALL)
-            })?;
+    pub fn commit(&self, shares: Vec<(Vec<&OffsetCommit>, ConsumerGroupMetadata)>) -> Result<(), PublishError> {
+        for (offsets, membership) in shares {
+            let settled = Arc::new((to_list(&offsets).map_err(PublishError::Again)?, membership));
+            self.patiently(move |producer| producer.send_offsets_to_transaction(&settled.0, &settled.1, CALL))?;
         }
         fail_point!("k5");
         self.patiently(|producer| producer.commit_transaction(CALL))

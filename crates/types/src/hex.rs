@@ -1,6 +1,14 @@
-//! Bytes as lower-case hexadecimal digits, for texts that are made for every delivery.
+//! Bytes as lower-case hexadecimal digits.
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// Two digits for each byte.
+#[must_use]
+pub fn of(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    push(&mut text, bytes);
+    text
+}
 
 /// Adds two digits for each byte.
 pub fn push(text: &mut String, bytes: &[u8]) {

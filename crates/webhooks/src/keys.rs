@@ -7,7 +7,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use postrider_types::Secret;
+use postrider_types::{Secret, hex};
 
 /// What a sealed text begins with.
 const PREFIX: &str = "sealed:v1:";
@@ -112,10 +112,7 @@ fn key(line: &str) -> Result<Key, BadKey> {
         return Err(BadKey);
     }
     let hash = digest(&SHA256, &bytes);
-    let id = hash.as_ref()[..ID_BYTES]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = hex::of(&hash.as_ref()[..ID_BYTES]);
     let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| BadKey)?;
     Ok(Key { id, key })
 }

@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use axum::extract::Path;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use postrider_types::hex;
 
 use super::page::unknown;
 
@@ -35,13 +36,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     FILES
         .iter()
         .for_each(|(_, _, content)| context.update(content.as_bytes()));
-    let digest = context.finish();
-    digest
-        .as_ref()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::of(&context.finish().as_ref()[..8])
 });
 
 /// What the files of this program are known by.

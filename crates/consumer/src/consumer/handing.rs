@@ -15,7 +15,6 @@ use super::{CROWDED, Consumer, GOING_BACK, SHORT_WAIT, SLICE, Sleeper};
 use crate::error::ConsumerError;
 use crate::outlets::{Offer, Outgoing, Outlets};
 use crate::retry_tiers::{Wake, tier_for};
-use crate::setup::Topic;
 
 impl Consumer {
     /// Hands something on. While there is no room for it, retries go on; after a short wait the sources rest,
@@ -70,7 +69,9 @@ impl Consumer {
         self.upkeep()?;
         let kafka = std::sync::Arc::clone(&self.kafka);
         match kafka.poll(Duration::ZERO) {
-            Some(Ok(message)) if self.handing == 1 && self.is_retry(message.topic()) => self.take_in(&message, outlets),
+            Some(Ok(message)) if self.handing == 1 && self.setup.is_retry(message.topic()) => {
+                self.take_in(&message, outlets)
+            }
             // What slipped through the pause is read again.
             Some(Ok(message)) => self.put_back(&message),
             Some(Err(error)) => self.meet(error),
@@ -78,15 +79,15 @@ impl Consumer {
         }
     }
 
-    pub(super) fn is_retry(&self, topic: &str) -> bool {
-        matches!(self.setup.topics.get(topic), Some(Topic::Retry(_)))
+    fn put_back(&self, message: &BorrowedMessage<'_>) -> Result<(), ConsumerError> {
+        self.go_back(message.topic(), message.partition(), message.offset())
     }
 
-    fn put_back(&self, message: &BorrowedMessage<'_>) -> Result<(), ConsumerError> {
-        let back = rdkafka::Offset::Offset(message.offset());
-        self.kafka
-            .seek(message.topic(), message.partition(), back, GOING_BACK)
-            .map_err(ConsumerError::Fatal)
+    /// Reads on from this offset.
+    pub(super) fn go_back(&self, topic: &str, partition: i32, offset: i64) -> Result<(), ConsumerError> {
+        let back = rdkafka::Offset::Offset(offset);
+        let sought = self.kafka.seek(topic, partition, back, GOING_BACK);
+        sought.map_err(ConsumerError::Fatal)
     }
 
     /// Hands on the retries whose time has come, as far as there is room for them.

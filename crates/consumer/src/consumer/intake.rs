@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use fail::fail_point;
 use postrider_types::{Arrival, Carrier, Event, Held, Offset, Partition, Position, Record, Resolution};
-use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use tracing::debug;
 
-use super::{Consumer, GOING_BACK, Sleeper};
+use super::{Consumer, Sleeper};
 use crate::decode::{self, RawRecord, Rejection};
 use crate::error::ConsumerError;
 use crate::ledger::Delivered;
@@ -57,10 +56,7 @@ impl Consumer {
     /// The gap before a record can reach over the span's bound: it is read again when there is room.
     fn step_back(&mut self, key: &TopicPartition, offset: i64) -> Result<(), ConsumerError> {
         self.pauses.pause(&self.kafka, std::slice::from_ref(key));
-        let back = rdkafka::Offset::Offset(offset);
-        self.kafka
-            .seek(&key.0, key.1.0, back, GOING_BACK)
-            .map_err(ConsumerError::Fatal)
+        self.go_back(&key.0, key.1.0, offset)
     }
 
     fn fresh(

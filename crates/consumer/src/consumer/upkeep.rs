@@ -14,7 +14,6 @@ use super::{Consumer, PASSING, Rejoining, UPKEEP};
 use crate::error::ConsumerError;
 use crate::ledger::MAX_SPAN;
 use crate::orphans::{Lookout, Named, otherwise};
-use crate::setup::Topic;
 
 /// How long the whole subscription waits at most after a topic was left out of it.
 const LEFT_OUT: Duration = Duration::from_secs(10);
@@ -65,9 +64,8 @@ impl Consumer {
         let Some(cleaner) = self.cleaner.as_mut().filter(|cleaner| cleaner.is_due()) else {
             return;
         };
-        let topics = &self.setup.topics;
         let mut committed = self.tracker.committed();
-        committed.retain(|((topic, _), _)| matches!(topics.get(topic), Some(Topic::Retry(_))));
+        committed.retain(|((topic, _), _)| self.setup.is_retry(topic));
         cleaner.clean(committed);
     }
 
@@ -92,7 +90,7 @@ impl Consumer {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (key, span) in self.tracker.spans() {
             let resting = self.pauses.holds(&key);
-            let is_source = !self.is_retry(&key.0);
+            let is_source = !self.setup.is_retry(&key.0);
             let most = if is_source { all / 8 * 7 } else { all };
             // Reading goes on well below a bound, or each record would pause and resume.
             let (most, furthest) = if resting {
@@ -144,7 +142,7 @@ impl Consumer {
             return Ok(());
         }
         let named = |setting: &str| self.setup.client.get(setting).unwrap_or_default().to_owned();
-        let retry_topics = topics.iter().filter(|(_, topic)| matches!(topic, Topic::Retry(_)));
+        let retry_topics = topics.iter().filter(|(_, topic)| topic.is_retry());
         let lookout = Lookout {
             kafka: Arc::clone(&self.kafka),
             runtime: self.setup.runtime.clone(),

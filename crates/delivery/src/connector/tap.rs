@@ -115,7 +115,6 @@ impl Tap {
         Self { io, meter }
     }
 
-    /// Sees what is about to be written.
     /// What all answers may cost together; `None` where answers come one at a time, at HTTP/1.
     pub(crate) fn allowance(&self) -> Option<Allowance> {
         match &self.meter {
@@ -124,6 +123,7 @@ impl Tap {
         }
     }
 
+    /// Sees what is about to be written.
     fn before_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Meter::Exchange(exchange) = &mut self.meter else {
             return Ok(());

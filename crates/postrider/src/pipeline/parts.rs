@@ -105,25 +105,27 @@ impl Core {
         let sources = Setup::source_topics(&self.config.consumer);
         let all = sources.clone().into_iter().chain(retry.clone()).collect();
         let shared = Shared::default();
-        let (first, second) = (Connection::consumer, Connection::second_consumer);
-        let mut of_sources = Part {
+        let (by_first, by_second) = if retry.is_empty() {
+            (all, HashMap::new())
+        } else {
+            (HashMap::new(), all)
+        };
+        let of_sources = Part {
             topics: sources,
-            looked_after: HashMap::new(),
+            looked_after: by_first,
             has_nothing_yet: found.no_sources,
         };
-        if retry.is_empty() {
-            of_sources.looked_after = all;
-            return Ok(vec![self.member("consumer", first, of_sources, &shared)?]);
+        let mut members = vec![self.member("consumer", Connection::consumer, of_sources, &shared)?];
+        if !retry.is_empty() {
+            let of_retries = Part {
+                topics: retry,
+                looked_after: by_second,
+                has_nothing_yet: false,
+            };
+            let client = Connection::second_consumer;
+            members.push(self.member("consumer of retries", client, of_retries, &shared)?);
         }
-        let of_retries = Part {
-            topics: retry,
-            looked_after: all,
-            has_nothing_yet: false,
-        };
-        Ok(vec![
-            self.member("consumer", first, of_sources, &shared)?,
-            self.member("consumer of retries", second, of_retries, &shared)?,
-        ])
+        Ok(members)
     }
 
     fn retry_topics(&self, retired: Vec<(String, Duration)>) -> Vec<(String, Duration)> {
