@@ -82,7 +82,7 @@ pub(crate) fn per_1000(millis: u64, of: u64) -> f64 {
 pub(crate) enum Kind {
     /// One for each request in flight: nothing is looked for, nothing is shared.
     Own,
-    /// hyper-util's pool, which is what postrider sends with.
+    /// hyper-util's pool, with which most programs send.
     Pool,
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Options {
     parts: Vec<String>,
     /// `BENCH_EVENTS`: deliveries of a drain.
     pub(crate) events: u64,
-    /// `BENCH_WARM_UP`: deliveries before anything is measured.
+    /// `BENCH_WARM_UP`: deliveries of each drain before anything is measured.
     pub(crate) warm_up: u64,
     /// `BENCH_SECONDS`: how long a steady load goes on.
     pub(crate) seconds: u64,
@@ -48,7 +48,7 @@ impl Options {
         Ok(Self {
             parts,
             events: number("BENCH_EVENTS", 200_000),
-            warm_up: number("BENCH_WARM_UP", 1_000_000),
+            warm_up: number("BENCH_WARM_UP", 500_000),
             seconds: number("BENCH_SECONDS", 30),
             rate: number("BENCH_RATE", 500),
             partitions: i32::try_from(number("BENCH_PARTITIONS", 6))?,

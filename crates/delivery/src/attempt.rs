@@ -132,6 +132,7 @@ impl Attempts {
             self.metrics.retried(start.since(due));
         }
         let timed = tokio::select! {
+            biased;
             timed = self.call(&owed, target, start) => timed,
             () = cut.cancelled() => return self.cut_short(owed, share, chance.jitter),
         };

@@ -232,30 +232,41 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
     }
 
     async fn alone(&self, connection: &mut Exclusive, mut end: Pin<&mut Sleep>) -> Result<Received, Unanswered> {
-        let is_ready = within(connection.ready(), |_| (), end.as_mut()).await;
+        let is_ready = within(|cx| connection.poll_ready(cx), |_| (), end.as_mut()).await;
         if !is_ready.ok_or_else(unanswered)? {
             return Err(Unanswered::NotSent(closed()));
         }
-        let mut request = self.request(self.endpoint.path());
-        request.headers_mut().insert(HOST, self.endpoint.host().clone());
-        let informational = Informational::watch(&mut request);
-        let answer = informational.bounding(connection.send(request));
+        let informational = Informational::default();
+        let mut answer = pin!(connection.send(self.watched(&informational)));
         let mut drive = |cx: &mut Context<'_>| connection.drive(cx);
-        let response = within(answer, &mut drive, end.as_mut())
+        let bounded = |cx: &mut Context<'_>| informational.bound(cx, answer.as_mut());
+        let mut response = within(bounded, &mut drive, end.as_mut())
             .await
             .ok_or_else(unanswered)??;
-        read(response, drive, end).await
+        let body = read(&mut response, drive, end).await?;
+        Ok(received(response, body))
     }
 
     async fn among_others(&self, connection: &mut Shared, mut end: Pin<&mut Sleep>) -> Result<Received, Unanswered> {
         if !connection.ready().await {
             return Err(Unanswered::NotSent(closed()));
         }
-        let answer = connection.send(self.request(self.endpoint.uri()));
-        let answered = within(answer, |_| (), end.as_mut()).await.ok_or_else(unanswered)?;
-        let response = answered.map_err(|error| Unanswered::of(&error))?;
+        let mut answer = pin!(connection.send(self.request(self.endpoint.uri())));
+        let answered = within(|cx| answer.as_mut().poll(cx), |_| (), end.as_mut()).await;
+        let mut response = answered
+            .ok_or_else(unanswered)?
+            .map_err(|error| Unanswered::of(&error))?;
         connection.grant();
-        read(response, |_| (), end).await
+        let body = read(&mut response, |_| (), end).await?;
+        Ok(received(response, body))
+    }
+
+    /// A request of HTTP/1, whose informational answers are counted.
+    fn watched(&self, informational: &Informational) -> Request<Full<Bytes>> {
+        let mut request = self.request(self.endpoint.path());
+        request.headers_mut().insert(HOST, self.endpoint.host().clone());
+        informational.watch(&mut request);
+        request
     }
 
     fn request(&self, uri: &Uri) -> Request<Full<Bytes>> {
@@ -269,17 +280,19 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
     }
 }
 
-/// Waits for something, until `end`. The connection is driven first each time, so that what it has read is there for
-/// whoever waits for it.
+/// Waits for something, until `end`. It is asked for first, because a body is read only when it is wanted; then the
+/// connection is driven, so that what it has read is there for whoever waits for it.
 async fn within<T>(
-    wanted: impl Future<Output = T>,
+    mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
     mut drive: impl FnMut(&mut Context<'_>),
     mut end: Pin<&mut Sleep>,
 ) -> Option<T> {
-    let mut wanted = pin!(wanted);
     poll_fn(|cx| {
+        if let Poll::Ready(there) = wanted(cx) {
+            return Poll::Ready(Some(there));
+        }
         drive(cx);
-        match wanted.as_mut().poll(cx) {
+        match wanted(cx) {
             Poll::Ready(there) => Poll::Ready(Some(there)),
             Poll::Pending => end.as_mut().poll(cx).map(|()| None),
         }
@@ -287,25 +300,34 @@ async fn within<T>(
     .await
 }
 
+/// What is read of a body, and whether that is all of it.
+type Body = (BytesMut, bool);
+
 /// Reads what follows the head, as much as may be and comes in time.
 async fn read(
-    response: Response<Incoming>,
+    response: &mut Response<Incoming>,
     drive: impl FnMut(&mut Context<'_>),
     end: Pin<&mut Sleep>,
-) -> Result<Received, Unanswered> {
+) -> Result<Body, Unanswered> {
     if is_over(response.headers()) {
         return Err(Unanswered::Failed(too_large()));
     }
-    let (head, mut incoming) = response.into_parts();
     let mut body = BytesMut::new();
-    let reading = read_into(&mut body, &mut incoming);
-    let complete = within(reading, drive, end).await.unwrap_or(false);
-    Ok(Received {
+    let complete = {
+        let mut reading = pin!(read_into(&mut body, response.body_mut()));
+        within(|cx| reading.as_mut().poll(cx), drive, end).await
+    };
+    Ok((body, complete.unwrap_or(false)))
+}
+
+fn received(response: Response<Incoming>, (body, complete): Body) -> Received {
+    let (head, _) = response.into_parts();
+    Received {
         status: head.status,
         headers: head.headers,
         body: body.freeze(),
         complete,
-    })
+    }
 }
 
 /// Whether a head is over the limits. The parser's own limit is that of its buffer, which grows in steps,
@@ -326,27 +348,25 @@ fn not_connected() -> Failure {
 
 /// Counts informational answers, which hyper itself skips without end.
 #[derive(Debug, Default)]
-struct Informational(AtomicU32);
+struct Informational(Arc<AtomicU32>);
 
 impl Informational {
-    fn watch<B>(request: &mut Request<B>) -> Arc<Self> {
-        let watched = Arc::new(Self::default());
-        let seen = Arc::clone(&watched);
+    fn watch<B>(&self, request: &mut Request<B>) {
+        let seen = Arc::clone(&self.0);
         hyper::ext::on_informational(request, move |_| {
-            seen.0.fetch_add(1, Ordering::Relaxed);
+            seen.fetch_add(1, Ordering::Relaxed);
         });
-        watched
     }
 
     /// The answer, unless too many informational ones come before it.
-    async fn bounding(&self, answer: impl Future<Output = Answered>) -> Result<Response<Incoming>, Unanswered> {
-        let mut answer = pin!(answer);
-        poll_fn(|cx| {
-            if self.0.load(Ordering::Relaxed) > MAX_INFORMATIONAL {
-                return Poll::Ready(Err(Unanswered::Failed(too_large())));
-            }
-            answer.as_mut().poll(cx).map_err(|error| Unanswered::of(&error))
-        })
-        .await
+    fn bound(
+        &self,
+        cx: &mut Context<'_>,
+        answer: Pin<&mut impl Future<Output = Answered>>,
+    ) -> Poll<Result<Response<Incoming>, Unanswered>> {
+        if self.0.load(Ordering::Relaxed) > MAX_INFORMATIONAL {
+            return Poll::Ready(Err(Unanswered::Failed(too_large())));
+        }
+        answer.poll(cx).map_err(|error| Unanswered::of(&error))
     }
 }

@@ -162,6 +162,8 @@ impl Dispatcher {
                     self.cut_short();
                 },
             }
+            // Everybody else who can go on does so first, and what that comes to is taken in at one go.
+            tokio::task::yield_now().await;
             self.catch_up(&settled, &mut fresh, &mut retries);
         }
     }
@@ -297,7 +299,8 @@ impl Dispatcher {
         if cut_off > 0 {
             tracing::warn!(cut_off, unsent, why, "Requests were cut off; they may be sent again");
         }
-        self.running.abort().await;
+        self.cut.cancel();
+        self.running.end().await;
     }
 }
 

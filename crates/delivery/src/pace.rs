@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// too, at the start, at the head and at the body, and the system's part of it.
 const TURNS: u32 = 4;
 /// Bounds of a window, in requests.
-const WINDOW: std::ops::RangeInclusive<usize> = 4..=64;
+const WINDOW: std::ops::RangeInclusive<usize> = 4..=1024;
 
 /// Estimates how much of a request's time is spent waiting on this machine, from how long its task has waited for its
 /// turn since it was `ready`. Without this a busy instance would take every endpoint for slow.
@@ -31,11 +31,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Notes how long a request took of a lane that has `limit` at once.
-    pub fn observe(&mut self, spent: Duration, limit: usize) {
+    /// Notes how long a request took of a lane that has so many under way. A window is one round of them, so that
+    /// a moment in which this machine stood still, which all of them saw, is in one window or two and not in each.
+    pub fn observe(&mut self, spent: Duration, under_way: usize) {
         self.count += 1;
         self.sum += spent;
-        if self.count >= limit.clamp(*WINDOW.start(), *WINDOW.end()) {
+        if self.count >= under_way.clamp(*WINDOW.start(), *WINDOW.end()) {
             let mean = self.sum / u32::try_from(self.count).unwrap_or(u32::MAX);
             *self = Self {
                 before: self.last,
@@ -97,6 +98,16 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_in_which_the_machine_stood_still_does_not_make_a_lane_slow() {
+        let mut pace = observed(&[(5, 612)], 256);
+        for millis in [[300; 256], [5; 256]].concat() {
+            pace.observe(Duration::from_millis(millis), 256);
+            let capacity = pace.capacity(256, WAIT).unwrap();
+            assert!(capacity > 4_000.0, "{capacity}");
+        }
+    }
+
+    #[test]
     fn what_took_no_time_of_the_endpoints_has_room_for_everything() {
         assert_eq!(observed(&[(0, 64)], 32).capacity(32, WAIT), Some(f64::INFINITY));
     }
@@ -127,7 +138,7 @@ mod tests {
             for one in &millis {
                 pace.observe(Duration::from_millis(*one), limit);
             }
-            let alone = |each: u64| observed(&[(each, 128)], limit).capacity(limit, WAIT).unwrap();
+            let alone = |each: u64| observed(&[(each, 2 * limit.max(4))], limit).capacity(limit, WAIT).unwrap();
             if let Some(capacity) = pace.capacity(limit, WAIT) {
                 let (fastest, slowest) = (millis.iter().min().unwrap(), millis.iter().max().unwrap());
                 prop_assert!(capacity <= alone(*fastest) * 1.000_001 && capacity >= alone(*slowest) * 0.999_999);

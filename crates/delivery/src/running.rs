@@ -1,67 +1,77 @@
 //! The attempts under way: one task each, and which place each takes, so that a task that panics gives
 //! its place back too.
 
-use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use futures_util::FutureExt;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::attempt::Made;
 use crate::traffic::Seat;
 
-/// The tasks, and the place of each.
-#[derive(Debug, Default)]
+/// The place of an attempt that has ended, and what it made, if it came to that.
+pub(crate) type Ended = (Seat, Option<Made>);
+
+/// How many there are, and the ends of those that nobody has looked at yet: one of each at most.
+#[derive(Debug)]
 pub(crate) struct Running {
-    tasks: JoinSet<Option<Made>>,
-    seats: HashMap<Id, Seat>,
+    count: usize,
+    ends: UnboundedSender<Ended>,
+    ended: UnboundedReceiver<Ended>,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        let (ends, ended) = unbounded_channel();
+        Self { count: 0, ends, ended }
+    }
 }
 
 impl Running {
     /// Starts a task on a place.
     pub(crate) fn spawn(&mut self, seat: Seat, task: impl Future<Output = Option<Made>> + Send + 'static) {
-        let id = self.tasks.spawn(task).id();
-        self.seats.insert(id, seat);
+        self.count += 1;
+        let ends = self.ends.clone();
+        let leave = move |made: std::thread::Result<Option<Made>>| {
+            // Nobody is there any more when the process ends.
+            let _ = ends.send((seat, made.unwrap_or_else(|_| panicked())));
+        };
+        // Whatever is half done is dropped with the task.
+        tokio::spawn(AssertUnwindSafe(task).catch_unwind().map(leave));
     }
 
-    /// Waits for a task to end, and tells its place and what it made, if it came to that. Pends while
-    /// there is none.
-    pub(crate) async fn ended(&mut self) -> (Seat, Option<Made>) {
-        match self.tasks.join_next_with_id().await {
-            Some(ended) => self.leave(ended),
-            None => std::future::pending().await,
-        }
+    /// Waits for a task to end. Pends while there is none.
+    pub(crate) async fn ended(&mut self) -> Ended {
+        let ended = self.ended.recv().await;
+        self.count -= 1;
+        ended.expect("this holds a sender too")
     }
 
-    /// The same for a task that has ended already; `None` when there is none.
-    pub(crate) fn already_ended(&mut self) -> Option<(Seat, Option<Made>)> {
-        let ended = self.tasks.try_join_next_with_id()?;
-        Some(self.leave(ended))
-    }
-
-    fn leave(&mut self, ended: Result<(Id, Option<Made>), JoinError>) -> (Seat, Option<Made>) {
-        let (id, made) = ended.unwrap_or_else(|error| (failed(&error), None));
-        let seat = self.seats.remove(&id);
-        (seat.expect("every task was noted when it was started"), made)
+    /// A task that has ended already; `None` when there is none.
+    pub(crate) fn already_ended(&mut self) -> Option<Ended> {
+        let ended = self.ended.try_recv().ok()?;
+        self.count -= 1;
+        Some(ended)
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.tasks.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.count
     }
 
-    /// Cuts all of them short and waits until they are gone.
-    pub(crate) async fn abort(&mut self) {
-        self.tasks.shutdown().await;
-        self.seats.clear();
+    /// Waits until all of them are gone, and drops what they made.
+    pub(crate) async fn end(&mut self) {
+        while self.count > 0 {
+            self.ended().await;
+        }
     }
 }
 
 // The payload may quote what was sent, so it stays out of the log.
-fn failed(error: &JoinError) -> Id {
-    if error.is_panic() {
-        tracing::error!("An attempt panicked; its record is read again");
-    }
-    error.id()
+fn panicked() -> Option<Made> {
+    tracing::error!("An attempt panicked; its record is read again");
+    None
 }
 
 #[cfg(test)]
@@ -85,20 +95,22 @@ mod tests {
         running.spawn(seat(), async { panic!("on purpose") });
         let (place, made) = running.ended().await;
         assert!(place == seat() && made.is_none());
-        assert_eq!((running.len(), running.seats.len()), (0, 0));
+        assert_eq!(running.len(), 0);
     }
 
     #[tokio::test]
-    async fn a_task_that_is_aborted_drops_what_it_held() {
-        let (held, mut dropped) = tokio::sync::oneshot::channel::<()>();
+    async fn the_end_of_all_waits_for_the_slowest() {
         let mut running = Running::default();
+        let (go, may_go) = tokio::sync::oneshot::channel::<()>();
+        running.spawn(seat(), async { None });
         running.spawn(seat(), async move {
-            let _held = held;
-            std::future::pending().await
+            let _ = may_go.await;
+            None
         });
-        running.abort().await;
-        let closed = dropped.try_recv().unwrap_err();
-        assert_eq!(closed, tokio::sync::oneshot::error::TryRecvError::Closed);
-        assert_eq!(running.len(), 0);
+        let waits = futures_util::poll!(std::pin::pin!(running.end()));
+        assert!(waits.is_pending());
+        go.send(()).unwrap();
+        running.end().await;
+        assert_eq!((running.len(), running.already_ended().is_none()), (0, true));
     }
 }

@@ -216,9 +216,9 @@ impl Standings {
         }
     }
 
-    /// Takes in what an attempt found, and tells what follows for the webhook. `limit` is how many
-    /// requests its lane has at once.
-    pub(crate) fn conclude(&mut self, made: &Made, ticket: Option<Ticket>, limit: usize, now: Instant) -> Effects {
+    /// Takes in what an attempt found, and tells what follows for the webhook. `under_way` is how
+    /// many requests its lane had at once.
+    pub(crate) fn conclude(&mut self, made: &Made, ticket: Option<Ticket>, under_way: usize, now: Instant) -> Effects {
         let same = |standing: &&mut Standing| standing.webhook.url == made.webhook.url;
         let Some(standing) = self.known.get_mut(&made.webhook.id).filter(same) else {
             return Effects::default();
@@ -228,7 +228,7 @@ impl Standings {
             return Effects::default();
         }
         if matches!(made.finding, Finding::Well | Finding::Failing) {
-            standing.pace.observe(made.endpoint_time, limit);
+            standing.pace.observe(made.endpoint_time, under_way);
         }
         let was_open = standing.circuit.is_open();
         let about = About {

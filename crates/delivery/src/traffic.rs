@@ -124,7 +124,11 @@ impl Traffic {
                     self.park(delivery, ParkCause::CircuitOpen, now);
                     continue;
                 }
-                Entry::Probe(ticket) => Some(ticket),
+                Entry::Probe(ticket) => {
+                    // What came together with the probe does not wait for what it finds.
+                    self.clear_lane(&webhook, Clears::Parked, now);
+                    Some(ticket)
+                }
                 Entry::Free | Entry::Refused => None,
             };
             let seat = Seat { webhook, kind, probe };
@@ -135,12 +139,12 @@ impl Traffic {
 
     /// Takes in an attempt that ended; `None` when it ended without an answer of any kind.
     pub(crate) fn finish(&mut self, seat: &Seat, made: Option<Made>, now: Instant) {
-        let limit = self.lanes.load(&seat.webhook).limit;
+        let under_way = self.lanes.load(&seat.webhook).in_flight;
         self.lanes.finish(&seat.webhook, seat.kind, now);
         let Some(made) = made else {
             return self.standings.forget(&seat.webhook, seat.probe);
         };
-        let effects = self.standings.conclude(&made, seat.probe, limit, now);
+        let effects = self.standings.conclude(&made, seat.probe, under_way, now);
         let Made {
             share, mut resolution, ..
         } = made;

@@ -1,19 +1,13 @@
 //! What the daemon asks of the system for its own process.
 
-use std::num::NonZero;
-
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tracing::warn;
 
-/// The runtime of the daemon, on half of the processors: reading, committing and the Kafka client have threads of their
-/// own, and each request that moves between two workers costs more than the second one gains.
+/// The runtime of the daemon, with a worker for each processor: what the threads of reading, committing and the Kafka
+/// client leave of them, requests take.
 pub(crate) fn runtime() -> std::io::Result<Runtime> {
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    Builder::new_multi_thread()
-        .worker_threads(processors.div_ceil(2))
-        .enable_all()
-        .build()
+    Builder::new_multi_thread().enable_all().build()
 }
 
 /// Keeps secrets in memory out of core files and debuggers of the same user, and takes as many descriptors as the

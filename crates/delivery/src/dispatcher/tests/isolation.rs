@@ -245,7 +245,7 @@ async fn what_waits_when_the_circuit_opens_is_parked_with_it_and_one_probe_is_ou
     for _ in 0..5 {
         stage.offer_retry(&webhook).await;
     }
-    // One is out; the others came while it was.
+    // One is out; the others came with it, or while it was.
     let causes: Vec<_> = stage.resolutions(4).await.iter().map(cause).collect();
     assert_eq!(causes, [Some(ParkCause::CircuitOpen); 4]);
     until_true(|| (receiver.open(), receiver.requests().len()) == (1, 4)).await;
