@@ -116,7 +116,7 @@ impl Dispatcher {
         let attempts = Attempts::new(config, schedule, issuer, clock, metrics, largest);
         Ok(Self {
             traffic: Traffic::new(config, standings, parking, undelivered, StdRng::from_rng(&mut random)),
-            running: Running::default(),
+            running: Running::new(config.max_in_flight),
             targets: Targets::new(parts.policy, parts.clients),
             attempts: Arc::new(attempts),
             random,

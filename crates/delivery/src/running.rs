@@ -5,7 +5,8 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::attempt::Made;
 use crate::traffic::Seat;
@@ -13,29 +14,29 @@ use crate::traffic::Seat;
 /// The place of an attempt that has ended, and what it made, if it came to that.
 pub(crate) type Ended = (Seat, Option<Made>);
 
-/// How many there are, and the ends of those that nobody has looked at yet: one of each at most.
+/// How many there are, and the ends of those that nobody has looked at yet.
 #[derive(Debug)]
 pub(crate) struct Running {
     count: usize,
-    ends: UnboundedSender<Ended>,
-    ended: UnboundedReceiver<Ended>,
-}
-
-impl Default for Running {
-    fn default() -> Self {
-        let (ends, ended) = unbounded_channel();
-        Self { count: 0, ends, ended }
-    }
+    ends: Sender<Ended>,
+    ended: Receiver<Ended>,
 }
 
 impl Running {
+    /// Room for as many as `delivery.max_in_flight`, which whoever starts them keeps to.
+    pub(crate) fn new(max_in_flight: usize) -> Self {
+        let (ends, ended) = channel(max_in_flight.min(Semaphore::MAX_PERMITS));
+        Self { count: 0, ends, ended }
+    }
+
     /// Starts a task on a place.
     pub(crate) fn spawn(&mut self, seat: Seat, task: impl Future<Output = Option<Made>> + Send + 'static) {
+        debug_assert!(self.count < self.ends.max_capacity(), "more than may be in flight");
         self.count += 1;
         let ends = self.ends.clone();
         let leave = move |made: std::thread::Result<Option<Made>>| {
-            // Nobody is there any more when the process ends.
-            let _ = ends.send((seat, made.unwrap_or_else(|_| panicked())));
+            // It has room for each; only when the process ends nobody is there any more.
+            let _ = ends.try_send((seat, made.unwrap_or_else(|_| panicked())));
         };
         // Whatever is half done is dropped with the task.
         tokio::spawn(AssertUnwindSafe(task).catch_unwind().map(leave));
@@ -91,7 +92,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_gives_its_place_back() {
-        let mut running = Running::default();
+        let mut running = Running::new(2);
         running.spawn(seat(), async { panic!("on purpose") });
         let (place, made) = running.ended().await;
         assert!(place == seat() && made.is_none());
@@ -100,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_all_waits_for_the_slowest() {
-        let mut running = Running::default();
+        let mut running = Running::new(2);
         let (go, may_go) = tokio::sync::oneshot::channel::<()>();
         running.spawn(seat(), async { None });
         running.spawn(seat(), async move {
