@@ -15,9 +15,11 @@ use crate::stage::{PATIENCE, Stage, Used};
 use crate::usage::now_nanos;
 
 /// So many drains at most before anything is measured.
-const WARM_UPS: u32 = 10;
-/// What a delivery takes of a broker that has warmed up, at least, as a part of what it took the time before.
-const SETTLED: f64 = 0.9;
+const WARM_UPS: u32 = 12;
+/// A broker that takes more than this part of the least so far has not become faster,
+const LESS: f64 = 0.95;
+/// and has warmed up when it has not so many times in a row.
+const IN_VAIN: u32 = 2;
 /// Requests at once, unless a drain is about that.
 const CONCURRENCY: u64 = 256;
 
@@ -124,7 +126,7 @@ pub(crate) struct Beside {
 /// Drains again and again until what a delivery takes of the broker falls no more: a Kafka that has just started is slow, and
 /// half of what it takes of the processors goes to its compiler.
 pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
-    let mut least = f64::INFINITY;
+    let (mut least, mut in_vain) = (f64::INFINITY, 0);
     for round in 1..=WARM_UPS {
         let plan = Plan::plain(stage, "warm-up", stage.options.warm_up);
         let scene = prepare(stage, &plan).await?;
@@ -133,10 +135,11 @@ pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
             "warm-up {round}: {} deliveries, broker {broker:.1} ms/1000",
             plan.deliveries
         );
-        if broker > least * SETTLED {
+        in_vain = if broker > least * LESS { in_vain + 1 } else { 0 };
+        if in_vain == IN_VAIN {
             break;
         }
-        least = broker;
+        least = least.min(broker);
     }
     Ok(())
 }
