@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many times a request waits for its turn on this machine, about: the attempt's task, which drives the connection
-/// too, at the start, at the head and at the body, and the system's part of it.
+/// too, at the start and at the answer, and the system's part of it, which is as much again.
 const TURNS: u32 = 4;
 /// Bounds of a window, in requests.
 const WINDOW: std::ops::RangeInclusive<usize> = 4..=1024;
