@@ -126,9 +126,9 @@ pub(crate) struct Beside {
 /// Drains again and again until what a delivery takes of the broker falls no more: a Kafka that has just started is slow, and
 /// half of what it takes of the processors goes to its compiler.
 pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
+    let plan = Plan::plain(stage, "warm-up", stage.options.warm_up);
     let (mut least, mut in_vain) = (f64::INFINITY, 0);
     for round in 1..=WARM_UPS {
-        let plan = Plan::plain(stage, "warm-up", stage.options.warm_up);
         let scene = prepare(stage, &plan).await?;
         let broker = drain(stage, &scene, &plan).await?.broker_cpu_ms_per_1000;
         eprintln!(

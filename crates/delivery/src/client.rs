@@ -243,8 +243,8 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
         let mut response = within(bounded, &mut drive, end.as_mut())
             .await
             .ok_or_else(unanswered)??;
-        let body = read(&mut response, drive, end).await?;
-        Ok(received(response, body))
+        let content = read(&mut response, drive, end).await?;
+        Ok(received(response, content))
     }
 
     async fn among_others(&self, connection: &mut Shared, mut end: Pin<&mut Sleep>) -> Result<Received, Unanswered> {
@@ -257,8 +257,8 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
             .ok_or_else(unanswered)?
             .map_err(|error| Unanswered::of(&error))?;
         connection.grant();
-        let body = read(&mut response, |_| (), end).await?;
-        Ok(received(response, body))
+        let content = read(&mut response, |_| (), end).await?;
+        Ok(received(response, content))
     }
 
     /// A request of HTTP/1, whose informational answers are counted.
@@ -301,14 +301,14 @@ async fn within<T>(
 }
 
 /// What is read of a body, and whether that is all of it.
-type Body = (BytesMut, bool);
+type Content = (BytesMut, bool);
 
 /// Reads what follows the head, as much as may be and comes in time.
 async fn read(
     response: &mut Response<Incoming>,
     drive: impl FnMut(&mut Context<'_>),
     end: Pin<&mut Sleep>,
-) -> Result<Body, Unanswered> {
+) -> Result<Content, Unanswered> {
     if is_over(response.headers()) {
         return Err(Unanswered::Failed(too_large()));
     }
@@ -320,7 +320,7 @@ async fn read(
     Ok((body, complete.unwrap_or(false)))
 }
 
-fn received(response: Response<Incoming>, (body, complete): Body) -> Received {
+fn received(response: Response<Incoming>, (body, complete): Content) -> Received {
     let (head, _) = response.into_parts();
     Received {
         status: head.status,

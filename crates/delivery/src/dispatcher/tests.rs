@@ -205,7 +205,7 @@ async fn what_cannot_be_kept_makes_the_source_wait() {
 
 #[tokio::test]
 async fn nothing_is_sent_that_could_not_be_recorded() {
-    let receiver = healthy().await;
+    let (gate, receiver) = Gate::receiver().await;
     let config = Config {
         max_in_flight: 2,
         max_in_flight_per_webhook: 2,
@@ -216,10 +216,14 @@ async fn nothing_is_sent_that_could_not_be_recorded() {
     for _ in 0..4 {
         stage.offer(&webhook).await;
     }
-    // One record was accepted; one or two more wait to be, and until they are nothing is started.
-    until_true(|| receiver.requests().len() >= 2).await;
+    until_true(|| receiver.requests().len() == 2).await;
+    gate.open(1);
+    until_true(|| receiver.requests().len() == 3).await;
+    gate.open(3);
+    // One record was accepted; two more wait to be, and until they are nothing is started.
+    until_true(|| receiver.open() == 0).await;
     tokio::time::sleep(A_WHILE).await;
-    assert!(receiver.requests().len() <= 3);
+    assert_eq!(receiver.requests().len(), 3);
     assert_eq!(stage.outcomes(4).await.len(), 4);
     assert_eq!(receiver.requests().len(), 4);
 }
@@ -339,6 +343,17 @@ async fn the_stage_ends_when_nobody_takes_what_settled() {
     let webhook = hook("wh_1", &receiver);
     let delivery = samples::delivery(&webhook, 0, &stage.losses);
     assert!(stage.fresh.as_ref().unwrap().send(delivery).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_nobody_takes_what_settled_is_cut_off_and_counted_as_lost() {
+    let stuck = hanging().await;
+    let mut stage = Stage::start(&patient());
+    stage.offer(&hook("wh_1", &stuck)).await;
+    until_true(|| stuck.open() == 1).await;
+    stage.settled.close();
+    timeout(PATIENCE, &mut stage.task).await.unwrap().unwrap();
+    assert_eq!(stage.losses.count(), 1);
 }
 
 #[tokio::test]
