@@ -5,14 +5,18 @@
 //! resumed before anything else, or one that went while it was paused would never be read again when it comes back.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, error};
 
 use crate::rebalance::Context;
 use crate::tracker::TopicPartition;
+
+/// How long the answer to [`wake`] is waited for. Asking is what counts.
+const ANSWER: Duration = Duration::from_millis(50);
 
 /// The paused partitions of the present assignment.
 #[derive(Debug, Default)]
@@ -46,8 +50,12 @@ impl Pauses {
         if keys.is_empty() {
             return;
         }
-        match kafka.resume(&list(keys)) {
-            Ok(()) => self.forget(keys),
+        let list = list(keys);
+        match kafka.resume(&list) {
+            Ok(()) => {
+                self.forget(keys);
+                wake(kafka, list);
+            }
             Err(error) => debug!(%error, "Partitions could not be resumed"),
         }
     }
@@ -64,10 +72,84 @@ pub(crate) fn lift(kafka: &BaseConsumer<Context>, coming: &TopicPartitionList) {
     }
 }
 
+/// Has partitions read at once that are not paused any more. The client's thread for a broker from which nothing was
+/// being fetched sleeps for up to a second, and that partitions may be read again does not wake it; that the broker is
+/// asked something does. So each leader is asked where its partitions end.
+pub(crate) fn wake<C: ConsumerContext>(kafka: &BaseConsumer<C>, mut partitions: TopicPartitionList) {
+    if partitions.count() == 0 {
+        return;
+    }
+    let asked = partitions.set_all_offsets(Offset::End);
+    let asked = asked.and_then(|()| kafka.offsets_for_times(partitions, ANSWER));
+    if let Err(error) = asked {
+        debug!(%error, "A leader did not say at once where partitions end");
+    }
+}
+
 fn list(keys: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(keys.len());
     for (topic, partition) in keys {
         list.add_partition(topic, partition.0);
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::consumer::DefaultConsumerContext;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const TOPIC: &str = "shipments";
+    /// Longer than a fetch waits for records, so that none is under way.
+    const REST: Duration = Duration::from_millis(150);
+
+    /// How long after its resume a partition's next record comes.
+    fn time_to_read(kafka: &BaseConsumer, producer: &BaseProducer, resume: impl Fn(&TopicPartitionList)) -> Duration {
+        let mut partition = TopicPartitionList::new();
+        partition.add_partition(TOPIC, 0);
+        kafka.pause(&partition).unwrap();
+        assert!(kafka.poll(REST).is_none(), "it is paused");
+        producer.send(BaseRecord::<(), _>::to(TOPIC).payload("{}")).unwrap();
+        producer.flush(Duration::from_secs(10)).unwrap();
+        let began = Instant::now();
+        resume(&partition);
+        let patience = Duration::from_secs(30);
+        while began.elapsed() < patience {
+            if let Some(read) = kafka.poll(patience) {
+                read.expect("the record is read");
+                return began.elapsed();
+            }
+        }
+        panic!("no record came");
+    }
+
+    /// Fails once the client wakes by itself: then nobody has to wake it.
+    #[test]
+    fn what_is_read_again_is_fetched_at_once_and_not_when_the_client_looks_next() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers());
+        config.set("group.id", "g").set("fetch.wait.max.ms", "50");
+        let producer: BaseProducer = config.create().unwrap();
+        let kafka: BaseConsumer<DefaultConsumerContext> = config.create().unwrap();
+        let mut assigned = TopicPartitionList::new();
+        assigned.add_partition_offset(TOPIC, 0, Offset::Offset(0)).unwrap();
+        kafka.assign(&assigned).unwrap();
+        time_to_read(&kafka, &producer, |partition| kafka.resume(partition).unwrap());
+        let (mut left_alone, mut woken) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..5 {
+            left_alone += time_to_read(&kafka, &producer, |partition| kafka.resume(partition).unwrap());
+            woken += time_to_read(&kafka, &producer, |partition| {
+                kafka.resume(partition).unwrap();
+                wake(&kafka, partition.clone());
+            });
+        }
+        assert!(woken < left_alone / 2, "woken {woken:?}, left alone {left_alone:?}");
+    }
 }

@@ -26,7 +26,7 @@ use crate::config::Start;
 use crate::ledger::{Ledger, decode};
 use crate::metrics::Metrics;
 use crate::orphans::Moves;
-use crate::pauses::{Pauses, lift};
+use crate::pauses::{Pauses, lift, wake};
 use crate::range::{Outside, outside};
 use crate::tracker::{TopicPartition, Tracker};
 
@@ -139,6 +139,7 @@ impl Context {
         if let Err(error) = consumer.incremental_assign(&begun) {
             error!(%error, "The assigned partitions cannot be read");
         }
+        self.read_on(consumer);
         info!(partitions = begun.count(), "Partitions assigned");
         self.joined.store(true, Ordering::Relaxed);
         self.moves.fetch_add(1, Ordering::Relaxed);
@@ -267,6 +268,18 @@ impl Context {
         }
         if let Err(error) = consumer.incremental_unassign(partitions) {
             error!(%error, "The revoked partitions cannot be given back");
+        }
+        self.read_on(consumer);
+    }
+
+    /// The client pauses all partitions while the group rebalances, those too that stay.
+    fn read_on(&self, consumer: &BaseConsumer<Self>) {
+        if self.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        match consumer.assignment() {
+            Ok(assignment) => wake(consumer, assignment),
+            Err(error) => debug!(%error, "The assignment is not known"),
         }
     }
 }
