@@ -16,12 +16,12 @@ use postrider_kafka::ResultsConfig;
 use postrider_kafka::encode::{Encoder, Limits};
 use postrider_routing::Table;
 use postrider_types::delivery::{Progress, TraceParent, Waiting};
-use postrider_types::outcome::{Ending, Issuer, Met, ResponseFacts, Timing};
+use postrider_types::outcome::{Ending, Issuer, Met, ResponseFacts, Timing, Written};
 use postrider_types::settlement::HeldTotals;
 use postrider_types::webhook::Signing;
 use postrider_types::{
-    AssignmentNumber, Event, EventType, Held, Losses, Offset, Origin, Outcome, OutcomeResult, ParkCause, Parked,
-    Partition, Position, Record, Resolution, Secret, Timestamp, Webhook, WebhookId,
+    AssignmentNumber, Event, EventType, Held, Losses, Offset, Origin, OutcomeResult, ParkCause, Parked, Partition,
+    Position, Record, Resolution, Secret, Timestamp, Webhook, WebhookId,
 };
 use serde_json::{Value, json};
 
@@ -256,16 +256,16 @@ fn issuer() -> Issuer {
     }
 }
 
-fn made_outcome() -> Result<Outcome> {
+fn written() -> Result<Written> {
     let progress = Progress::start(Some(TRACE.parse()?));
-    Ok(issuer().outcome(&event()?, &webhook(0)?, &progress, ending()))
+    Ok(issuer().outcome(&event()?, &webhook(0)?, &progress, ending()).into())
 }
 
 fn outcome() -> Result<Operation> {
     let (event, webhook, issuer) = (event()?, webhook(0)?, issuer());
     let progress = Progress::start(Some(TRACE.parse()?));
     Ok(operation("outcome", move || {
-        issuer.outcome(black_box(&event), &webhook, &progress, ending())
+        Written::from(issuer.outcome(black_box(&event), &webhook, &progress, ending()))
     }))
 }
 
@@ -280,12 +280,13 @@ fn encoder() -> Encoder {
 
 fn encode_outcome() -> Result<Operation> {
     let encoder = encoder();
-    let resolution = Resolution {
-        outcome: Some(Box::new(made_outcome()?)),
-        ..Resolution::default()
-    };
+    let written = written()?;
     Ok(operation("encode_outcome", move || {
-        encoder.resolution(black_box(&resolution)).collect::<Vec<_>>()
+        let resolution = Resolution {
+            outcome: Some(black_box(&written).clone()),
+            ..Resolution::default()
+        };
+        encoder.resolution(resolution).collect::<Vec<_>>()
     }))
 }
 
@@ -304,11 +305,11 @@ fn encode_parked() -> Result<Operation> {
         tier: Duration::from_secs(80),
         waiting,
     };
-    let resolution = Resolution {
-        parked: Some(Box::new(parked)),
-        ..Resolution::default()
-    };
     Ok(operation("encode_parked", move || {
-        encoder.resolution(black_box(&resolution)).collect::<Vec<_>>()
+        let resolution = Resolution {
+            parked: Some(Box::new(black_box(&parked).clone())),
+            ..Resolution::default()
+        };
+        encoder.resolution(resolution).collect::<Vec<_>>()
     }))
 }

@@ -253,7 +253,7 @@ impl Attempts {
             skipped: None,
             next_attempt_at: due,
         };
-        let outcome = Box::new(self.issuer.outcome(&owed.event, &owed.webhook, &owed.progress, ending));
+        let outcome = self.issuer.outcome(&owed.event, &owed.webhook, &owed.progress, ending);
         tracing::debug!(
             delivery.id = %outcome.delivery_id,
             webhook.id = %outcome.webhook_id,
@@ -275,7 +275,7 @@ impl Attempts {
                 .filter_map(|letter| self.exhausted(owed, letter, timing.end))
                 .collect(),
             dead_letter,
-            outcome: Some(outcome),
+            outcome: Some(outcome.into()),
             status_change: None,
             parent: self.issuer.parent(&owed.event),
         }

@@ -124,7 +124,7 @@ impl Parking {
         );
         let resolution = Resolution {
             parent: self.issuer.parent(event),
-            outcome: Some(Box::new(outcome)),
+            outcome: Some(outcome.into()),
             ..Resolution::default()
         };
         (delivery.share, resolution)

@@ -36,10 +36,10 @@ impl Aside {
     /// [`PublishError`] when it has not.
     pub fn publish(&self, outcome: Outcome) -> Result<(), PublishError> {
         let resolution = Resolution {
-            outcome: Some(Box::new(outcome)),
+            outcome: Some(outcome.into()),
             ..Resolution::default()
         };
-        let records: Vec<Outgoing> = self.encoder.resolution(&resolution).collect();
+        let records: Vec<Outgoing> = self.encoder.resolution(resolution).collect();
         self.publisher.lock().send_all(records.iter(), 0)
     }
 }

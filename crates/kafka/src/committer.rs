@@ -210,37 +210,43 @@ impl Committer {
         offsets: &dyn OffsetKeeper,
         flush: &Flush,
     ) -> Result<(), CommitterError> {
-        while let Some(batch) = self.gather(&mut settled, flush)? {
-            self.commit(batch, offsets)?;
+        let mut batch = Batch::default();
+        while self.gather(&mut batch, &mut settled, flush)? {
+            self.commit(&mut batch, offsets)?;
+            batch.clear();
         }
         Ok(())
     }
 
-    /// The next batch: opened by the first record, closed by the interval, its limits, a flush, or
-    /// the end of the input.
-    fn gather(&self, settled: &mut mpsc::Receiver<Settled>, flush: &Flush) -> Result<Option<Batch>, CommitterError> {
+    /// Fills the next batch: opened by the first record, closed by the interval, its limits, a flush, or
+    /// the end of the input. False when there is none.
+    fn gather(
+        &self,
+        batch: &mut Batch,
+        settled: &mut mpsc::Receiver<Settled>,
+        flush: &Flush,
+    ) -> Result<bool, CommitterError> {
         let runtime = self.runtime.clone();
         runtime.block_on(async {
             let first = tokio::select! {
                 first = settled.recv() => first,
                 () = self.give_up.cancelled() => return Err(CommitterError::GivenUp),
             };
-            let Some(first) = first else { return Ok(None) };
-            let mut batch = Batch::default();
+            let Some(first) = first else { return Ok(false) };
             batch.push(first, &self.settings.encoder);
             let end = Instant::now() + self.interval();
-            while self.fill(&mut batch, settled) && Instant::now() < end {
+            while self.fill(batch, settled) && Instant::now() < end {
                 let rested = tokio::time::sleep_until(end.min(Instant::now() + NAP));
                 tokio::select! {
                     biased;
                     () = flush.0.notified() => {
-                        self.fill(&mut batch, settled);
+                        self.fill(batch, settled);
                         break;
                     }
                     () = rested => {}
                 }
             }
-            Ok(Some(batch))
+            Ok(true)
         })
     }
 
@@ -261,7 +267,7 @@ impl Committer {
         (self.last_commit * 2).clamp(configured, configured.max(LONGEST_INTERVAL))
     }
 
-    fn commit(&mut self, mut batch: Batch, offsets: &dyn OffsetKeeper) -> Result<(), CommitterError> {
+    fn commit(&mut self, batch: &mut Batch, offsets: &dyn OffsetKeeper) -> Result<(), CommitterError> {
         let mut backoff = FIRST_BACKOFF;
         while !batch.is_empty() {
             self.sequence = self.sequence.wrapping_add(1);
@@ -272,8 +278,8 @@ impl Committer {
                 .map(|(webhook, counts)| self.settings.encoder.pending(webhook, counts))
                 .collect();
             let tried = match self.settings.mode {
-                Mode::Transactions => self.transaction(&mut batch, &counts, offsets),
-                Mode::AtLeastOnce => self.without_transaction(&mut batch, &counts, offsets),
+                Mode::Transactions => self.transaction(batch, &counts, offsets),
+                Mode::AtLeastOnce => self.without_transaction(batch, &counts, offsets),
             };
             self.last_commit = begun.elapsed();
             let committed = match tried {
@@ -282,7 +288,7 @@ impl Committer {
             };
             if committed {
                 self.own.apply(touched);
-                self.committed(&batch, offsets);
+                self.committed(batch, offsets);
                 return Ok(());
             }
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use postrider_types::outcome::Written;
 use postrider_types::{DeadLetter, Header, Notice, Outcome, Parked, Resolution, StatusChange, WebhookId, hex};
 use serde::{Deserialize, Serialize};
 
@@ -117,12 +118,12 @@ impl Encoder {
     }
 
     /// The records of one delivery's resolution.
-    pub fn resolution(&self, resolution: &Resolution) -> impl Iterator<Item = Outgoing> {
-        let outcome = resolution.outcome.as_ref().map(|outcome| self.outcome(outcome));
+    pub fn resolution(&self, resolution: Resolution) -> impl Iterator<Item = Outgoing> {
+        let outcome = resolution.outcome.map(|outcome| self.outcome(outcome));
         let parked = resolution.parked.as_ref().map(|parked| self.parked(parked));
         let dead_letter = resolution.dead_letter.as_ref().map(|letter| self.dead_letter(letter));
         let status = resolution.status_change.as_ref().map(|change| self.status(change));
-        let notices = resolution.notices.iter().map(|notice| self.notice(notice));
+        let notices = resolution.notices.into_iter().map(|notice| self.notice(&notice));
         [outcome, parked, dead_letter, status]
             .into_iter()
             .flatten()
@@ -148,23 +149,13 @@ impl Encoder {
     }
 
     /// A topic with small records may still take an outcome without what the endpoint answered.
-    fn outcome(&self, outcome: &Outcome) -> Outgoing {
-        let whole = self.whole(outcome);
-        if whole.size() <= self.limits.results || outcome.response.is_none() {
-            return whole;
+    fn outcome(&self, written: Written) -> Outgoing {
+        let Written { delivery_id, json, .. } = written;
+        let mut outgoing = of_json(&self.topics.results, delivery_id.into(), json);
+        if outgoing.size() > self.limits.results {
+            outgoing.value = outgoing.value.map(without_answer);
         }
-        let mut outcome = outcome.clone();
-        if let Some(response) = &mut outcome.response {
-            response.body.clear();
-            response.truncated = true;
-        }
-        self.whole(&outcome)
-    }
-
-    fn whole(&self, outcome: &Outcome) -> Outgoing {
-        let mut value = Vec::with_capacity(DOCUMENT);
-        outcome.write_json(&mut value);
-        of_json(&self.topics.results, outcome.delivery_id.as_str(), value)
+        outgoing
     }
 
     /// The record of a parked delivery.
@@ -206,6 +197,16 @@ impl Encoder {
             outgoing.headers = outgoing.headers.iter().filter(ours).cloned().collect();
         }
     }
+}
+
+fn without_answer(json: Bytes) -> Bytes {
+    let mut outcome = Outcome::read(&json);
+    let Some(response) = &mut outcome.response else {
+        return json;
+    };
+    response.body.clear();
+    response.truncated = true;
+    Written::from(outcome).json
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
@@ -254,16 +255,16 @@ static JSON: LazyLock<Arc<[Header]>> = LazyLock::new(|| [text("content-type", "a
 fn json(topic: &Arc<str>, key: &str, document: &impl Serialize) -> Outgoing {
     let mut value = Vec::with_capacity(DOCUMENT);
     serde_json::to_writer(&mut value, document).expect("our documents have no maps with odd keys");
-    of_json(topic, key, value)
+    of_json(topic, Bytes::copy_from_slice(key.as_bytes()), value.into())
 }
 
-fn of_json(topic: &Arc<str>, key: &str, value: Vec<u8>) -> Outgoing {
+fn of_json(topic: &Arc<str>, key: Bytes, value: Bytes) -> Outgoing {
     Outgoing {
         topic: Arc::clone(topic),
         sticky: false,
-        key: Some(Bytes::copy_from_slice(key.as_bytes())),
+        key: Some(key),
         headers: Arc::clone(&JSON),
-        value: Some(value.into()),
+        value: Some(value),
     }
 }
 

@@ -90,7 +90,7 @@ impl Traces {
 
     fn tell(&self, resolution: &Resolution) {
         let Some(outcome) = &resolution.outcome else { return };
-        for span in spans::of(outcome, resolution.parent.as_ref(), self.clock.now()) {
+        for span in spans::of(&outcome.read(), resolution.parent.as_ref(), self.clock.now()) {
             if self.queue.try_send(span).is_err() {
                 self.lost.inc();
             }

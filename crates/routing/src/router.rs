@@ -126,7 +126,7 @@ impl Router {
         let ending = Ending::skipped(skip.why.clone());
         let outcome = self.issuer.outcome(event, &skip.webhook, &skip.progress, ending);
         Resolution {
-            outcome: Some(Box::new(outcome)),
+            outcome: Some(outcome.into()),
             parent: self.issuer.parent(event),
             ..Resolution::default()
         }

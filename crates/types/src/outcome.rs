@@ -2,6 +2,7 @@
 //! `schemas/outcome.v1.json` is its contract.
 
 mod json;
+mod written;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use crate::event::{AccountId, Event, EventId, EventType};
 use crate::position::Source;
 use crate::status;
 use crate::webhook::{Webhook, WebhookId};
+
+pub use self::written::Written;
 
 /// The name of the schema that every outcome carries.
 pub const SCHEMA: &str = "postrider.outcome.v1";

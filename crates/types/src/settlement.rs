@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::delivery::{Carrier, Parked, TraceParent};
 use crate::event::{Event, Header};
 use crate::notice::{Notice, StatusChange};
-use crate::outcome::Outcome;
+use crate::outcome::Written;
 use crate::position::{Origin, Position};
 use crate::undelivered::Owing;
 use crate::webhook::WebhookId;
@@ -189,7 +189,7 @@ pub struct DeadLetter {
 #[derive(Debug, Default)]
 pub struct Resolution {
     /// What the attempt came to; none when it was parked without one.
-    pub outcome: Option<Box<Outcome>>,
+    pub outcome: Option<Written>,
     /// The successor that waits in a retry topic.
     pub parked: Option<Box<Parked>>,
     /// The dead letter that ends it.

@@ -73,7 +73,7 @@ fn settled() -> Settled {
     };
     let outcome = issuer.outcome(&event(), &webhook(), &Progress::start(Some(trace)), ending);
     let resolution = Resolution {
-        outcome: Some(Box::new(outcome)),
+        outcome: Some(outcome.into()),
         ..Resolution::default()
     };
     let mut shares = Record::new(position, held, &Losses::default()).split(NonZeroUsize::MIN, Vec::new());

@@ -144,12 +144,12 @@ impl Stage {
     }
 
     pub(super) async fn outcome(&mut self) -> Outcome {
-        *self.next().await.outcome.unwrap()
+        self.next().await.outcome.unwrap().read()
     }
 
     pub(super) async fn outcomes(&mut self, count: usize) -> Vec<Outcome> {
         let resolutions = self.resolutions(count).await;
-        resolutions.into_iter().map(|one| *one.outcome.unwrap()).collect()
+        resolutions.into_iter().map(|one| one.outcome.unwrap().read()).collect()
     }
 
     pub(super) fn close(&mut self) {
