@@ -146,7 +146,9 @@ pub(crate) async fn warm_up(stage: &mut Stage<'_>) -> Result<()> {
 
 /// Drains once, with the bare client before and after.
 pub(crate) async fn run(stage: &mut Stage<'_>, shape: &Shape) -> Result<Beside> {
-    let deliveries = stage.options.events / shape.per_event * shape.per_event;
+    // Where answers take their time, fewer tell as much.
+    let most = stage.options.events / if shape.wait.is_zero() { 1 } else { 5 };
+    let deliveries = most / shape.per_event * shape.per_event;
     let plan = Plan {
         concurrency: shape.concurrency,
         per_event: shape.per_event,
@@ -155,11 +157,9 @@ pub(crate) async fn run(stage: &mut Stage<'_>, shape: &Shape) -> Result<Beside> 
     };
     eprintln!("{}: {} deliveries", plan.name, plan.deliveries);
     let scene = prepare(stage, &plan).await?;
-    // Where answers take their time, fewer tell as much.
-    let requests = plan.deliveries / if plan.wait.is_zero() { 1 } else { 4 };
-    let bare_before = bare::run(stage, &plan, requests).await?;
+    let bare_before = bare::run(stage, &plan, deliveries).await?;
     let drained = drain(stage, &scene, &plan).await?;
-    let bare_after = bare::run(stage, &plan, requests).await?;
+    let bare_after = bare::run(stage, &plan, deliveries).await?;
     let bare = Bare::mean(bare_before, bare_after);
     Ok(Beside {
         ratio: drained.per_second / bare.per_second,

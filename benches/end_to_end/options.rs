@@ -47,7 +47,7 @@ impl Options {
         }
         Ok(Self {
             parts,
-            events: number("BENCH_EVENTS", 200_000),
+            events: number("BENCH_EVENTS", 500_000),
             warm_up: number("BENCH_WARM_UP", 500_000),
             seconds: number("BENCH_SECONDS", 30),
             rate: number("BENCH_RATE", 500),

@@ -82,6 +82,8 @@ pub struct Attempts {
     permanent_statuses: Vec<u16>,
     metrics: Metrics,
     largest_parked: usize,
+    /// Fires when attempts under way are not waited for any longer.
+    cut: CancellationToken,
 }
 
 impl Attempts {
@@ -103,19 +105,25 @@ impl Attempts {
             permanent_statuses: config.retry.permanent_statuses.clone(),
             metrics,
             largest_parked,
+            cut: CancellationToken::new(),
         }
     }
 
+    /// Cuts short what is under way, and whatever is begun from now on.
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
+
+    /// Whether it was.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
     /// Makes the delivery's next attempt; a target that could not be prepared fails it unsent. An attempt that is
-    /// `cut` short has no outcome: its delivery is parked, so that its record settles all the same. `None` when
+    /// [`cut`](Self::cut) short has no outcome: its delivery is parked, so that its record settles all the same. `None` when
     /// it cannot be parked; then its record is lost to this process.
-    pub async fn make(
-        &self,
-        delivery: Delivery,
-        target: &Result<Target, BadTarget>,
-        chance: Chance,
-        cut: &CancellationToken,
-    ) -> Option<Made> {
+    pub async fn make(&self, delivery: Delivery, target: &Result<Target, BadTarget>, chance: Chance) -> Option<Made> {
         let Delivery {
             event,
             webhook,
@@ -134,7 +142,7 @@ impl Attempts {
         let timed = tokio::select! {
             biased;
             timed = self.call(&owed, target, start) => timed,
-            () = cut.cancelled() => return self.cut_short(owed, share, chance.jitter),
+            () = self.cut.cancelled() => return self.cut_short(owed, share, chance.jitter),
         };
         let end = self.clock.now();
         let (verdict, finding) = (self.judge(&owed, &timed.reply, end), verdict::find(&timed.reply));

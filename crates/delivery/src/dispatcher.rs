@@ -15,7 +15,6 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc::{Receiver, Sender, error::TrySendError};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempts, Chance};
 use crate::client::Clients;
@@ -75,8 +74,6 @@ pub struct Dispatcher {
     input: Input,
     /// Which of the two inputs has ended and was read to its end.
     exhausted: Each<bool>,
-    /// Fires when requests under way are not waited for any longer.
-    cut: CancellationToken,
 }
 
 /// Where the input stands.
@@ -124,7 +121,6 @@ impl Dispatcher {
             drain: config.drain,
             input: Input::Open,
             exhausted: Each::default(),
-            cut: CancellationToken::new(),
         })
     }
 
@@ -249,7 +245,7 @@ impl Dispatcher {
     }
 
     fn is_too_late(&self) -> bool {
-        !self.cut.is_cancelled() && matches!(self.input, Input::Over { deadline } if Instant::now() >= deadline)
+        !self.attempts.is_cut() && matches!(self.input, Input::Over { deadline } if Instant::now() >= deadline)
     }
 
     fn cut_short(&self) {
@@ -258,7 +254,7 @@ impl Dispatcher {
             unanswered,
             "Requests were still unanswered after delivery.drain; parked, to be sent again"
         );
-        self.cut.cancel();
+        self.attempts.cut();
     }
 
     fn reads(&self, kind: Kind) -> bool {
@@ -272,7 +268,7 @@ impl Dispatcher {
             Input::Open if reads => None,
             Input::Open => Some(Instant::now() + NOTICE),
             Input::Ending { last_start, .. } => Some(last_start),
-            Input::Over { deadline } => Some(deadline).filter(|_| !self.cut.is_cancelled()),
+            Input::Over { deadline } => Some(deadline).filter(|_| !self.attempts.is_cut()),
         };
         [end, self.traffic.next_moment()].into_iter().flatten().min()
     }
@@ -283,10 +279,10 @@ impl Dispatcher {
             let delivery = departure.delivery;
             let target = self.targets.of(&delivery.webhook);
             let chance = Chance::roll(&mut self.random);
-            let (attempts, cut, ready) = (Arc::clone(&self.attempts), self.cut.clone(), Instant::now());
+            let (attempts, ready) = (Arc::clone(&self.attempts), Instant::now());
             self.running.spawn(departure.seat, async move {
                 let own_share = pace::own_share(ready);
-                let mut made = attempts.make(delivery, &target, chance, &cut).await?;
+                let mut made = attempts.make(delivery, &target, chance).await?;
                 made.endpoint_time = made.endpoint_time.saturating_sub(own_share);
                 Some(made)
             });
@@ -299,7 +295,7 @@ impl Dispatcher {
         if cut_off > 0 {
             tracing::warn!(cut_off, unsent, why, "Requests were cut off; they may be sent again");
         }
-        self.cut.cancel();
+        self.attempts.cut();
         self.running.end().await;
     }
 }

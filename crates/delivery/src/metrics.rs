@@ -4,10 +4,11 @@
 mod oldest;
 mod series;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause, Undelivered, WebhookId};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use self::oldest::Oldest;
 use self::series::WebhookSeries;
@@ -32,9 +33,7 @@ const SKEW_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 #[derive(Debug, Clone)]
 pub struct Metrics {
     deliveries: IntCounterVec,
-    attempts: IntCounterVec,
-    attempt_duration: HistogramVec,
-    event_to_delivery: HistogramVec,
+    by_event: Arc<[EventSeries; EventType::ALL.len()]>,
     retry_skew: Histogram,
     in_flight: IntGauge,
     parked: IntCounterVec,
@@ -50,27 +49,10 @@ impl Metrics {
     /// # Errors
     /// When one of them is registered already.
     pub fn register(registry: &Registry, max_webhook_series: usize) -> prometheus::Result<Self> {
+        let families = Families::register(registry)?;
         let metrics = Self {
-            deliveries: counters(
-                "postrider_deliveries_total",
-                "Deliveries that ended, by result",
-                &["event", "result"],
-            )?,
-            attempts: counters(
-                "postrider_attempts_total",
-                "Requests made, by what they met",
-                &["event", "outcome"],
-            )?,
-            attempt_duration: histograms(
-                "postrider_attempt_duration_seconds",
-                "Wall time of a request",
-                &ATTEMPT_BUCKETS,
-            )?,
-            event_to_delivery: histograms(
-                "postrider_event_to_delivery_seconds",
-                "From the source record's timestamp to the 2xx",
-                &EVENT_BUCKETS,
-            )?,
+            by_event: Arc::new(EventType::ALL.map(|event| families.of(event))),
+            deliveries: families.deliveries,
             retry_skew: Histogram::with_opts(
                 HistogramOpts::new("postrider_retry_skew_seconds", "From a retry's due time to its request")
                     .buckets(SKEW_BUCKETS.to_vec()),
@@ -85,18 +67,15 @@ impl Metrics {
             by_webhook: WebhookSeries::register(registry, max_webhook_series)?,
             egress: egress::Metrics::register(registry)?,
         };
-        metrics.create_series();
+        for cause in ParkCause::ALL {
+            metrics.parked.with_label_values(&[cause.as_str()]);
+        }
         metrics.register_all(registry)?;
         Ok(metrics)
     }
 
     fn register_all(&self, registry: &Registry) -> prometheus::Result<()> {
-        for counters in [&self.deliveries, &self.attempts, &self.parked] {
-            registry.register(Box::new(counters.clone()))?;
-        }
-        for histograms in [&self.attempt_duration, &self.event_to_delivery] {
-            registry.register(Box::new(histograms.clone()))?;
-        }
+        registry.register(Box::new(self.parked.clone()))?;
         for gauge in [&self.in_flight, &self.circuits_open] {
             registry.register(Box::new(gauge.clone()))?;
         }
@@ -109,24 +88,6 @@ impl Metrics {
     /// When it is registered already.
     pub fn register_oldest(&self, registry: &Registry, undelivered: Undelivered) -> prometheus::Result<()> {
         registry.register(Box::new(Oldest::new(undelivered, self.by_webhook.names())?))
-    }
-
-    fn create_series(&self) {
-        let kinds = ErrorKind::ALL.into_iter().filter(is_of_a_request);
-        let outcomes: Vec<&str> = kinds.map(ErrorKind::as_str).chain(CLASSES).collect();
-        for event in EventType::ALL.map(EventType::as_str) {
-            for result in OutcomeResult::FINAL {
-                self.deliveries.with_label_values(&[event, result.as_str()]);
-            }
-            for outcome in &outcomes {
-                self.attempts.with_label_values(&[event, *outcome]);
-            }
-            self.attempt_duration.with_label_values(&[event]);
-            self.event_to_delivery.with_label_values(&[event]);
-        }
-        for cause in ParkCause::ALL {
-            self.parked.with_label_values(&[cause.as_str()]);
-        }
     }
 
     /// The family that counts ended deliveries, for the stage that ends some without an attempt.
@@ -143,28 +104,27 @@ impl Metrics {
 
     /// Counts a delivery that ended; one that goes on is not counted.
     pub fn ended(&self, event: EventType, result: OutcomeResult) {
-        if OutcomeResult::FINAL.contains(&result) {
-            self.deliveries
-                .with_label_values(&[event.as_str(), result.as_str()])
-                .inc();
+        let ended = &self.by_event[event as usize].ended;
+        if let Some((_, count)) = ended.iter().find(|(word, _)| *word == result) {
+            count.inc();
         }
     }
 
     /// Counts an attempt by what it met, and how long it took.
     pub fn attempted(&self, event: EventType, webhook: &WebhookId, reply: &Reply, spent: Duration) {
         let outcome = label(reply);
-        self.attempts.with_label_values(&[event.as_str(), outcome]).inc();
+        let series = &self.by_event[event as usize];
+        if let Some((_, count)) = series.attempts.iter().find(|(word, _)| *word == outcome) {
+            count.inc();
+        }
         self.by_webhook.attempted(webhook, outcome);
-        self.attempt_duration
-            .with_label_values(&[event.as_str()])
-            .observe(spent.as_secs_f64());
+        series.attempt_duration.observe(spent.as_secs_f64());
     }
 
     /// Notes how long after its event a delivery succeeded.
     pub fn delivered(&self, event: EventType, after: Duration) {
-        self.event_to_delivery
-            .with_label_values(&[event.as_str()])
-            .observe(after.as_secs_f64());
+        let series = &self.by_event[event as usize];
+        series.event_to_delivery.observe(after.as_secs_f64());
     }
 
     /// Notes how late a retry was sent.
@@ -189,17 +149,86 @@ impl Metrics {
 
     /// Counts a request as under way until the answer is dropped.
     #[must_use]
-    pub fn in_flight(&self) -> InFlight {
+    pub fn in_flight(&self) -> InFlight<'_> {
         self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+        InFlight(&self.in_flight)
     }
+}
+
+/// The families whose series are by event.
+struct Families {
+    deliveries: IntCounterVec,
+    attempts: IntCounterVec,
+    attempt_duration: HistogramVec,
+    event_to_delivery: HistogramVec,
+}
+
+impl Families {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let families = Self {
+            deliveries: counters(
+                "postrider_deliveries_total",
+                "Deliveries that ended, by result",
+                &["event", "result"],
+            )?,
+            attempts: counters(
+                "postrider_attempts_total",
+                "Requests made, by what they met",
+                &["event", "outcome"],
+            )?,
+            attempt_duration: histograms(
+                "postrider_attempt_duration_seconds",
+                "Wall time of a request",
+                &ATTEMPT_BUCKETS,
+            )?,
+            event_to_delivery: histograms(
+                "postrider_event_to_delivery_seconds",
+                "From the source record's timestamp to the 2xx",
+                &EVENT_BUCKETS,
+            )?,
+        };
+        for counters in [&families.deliveries, &families.attempts] {
+            registry.register(Box::new(counters.clone()))?;
+        }
+        for histograms in [&families.attempt_duration, &families.event_to_delivery] {
+            registry.register(Box::new(histograms.clone()))?;
+        }
+        Ok(families)
+    }
+
+    fn of(&self, event: EventType) -> EventSeries {
+        let event = event.as_str();
+        let ended = |result: OutcomeResult| self.deliveries.with_label_values(&[event, result.as_str()]);
+        let attempted = |outcome: &'static str| (outcome, self.attempts.with_label_values(&[event, outcome]));
+        let kinds = ErrorKind::ALL.into_iter().filter(is_of_a_request);
+        EventSeries {
+            ended: OutcomeResult::FINAL.map(|result| (result, ended(result))),
+            attempts: CLASSES
+                .into_iter()
+                .chain(kinds.map(ErrorKind::as_str))
+                .map(attempted)
+                .collect(),
+            attempt_duration: self.attempt_duration.with_label_values(&[event]),
+            event_to_delivery: self.event_to_delivery.with_label_values(&[event]),
+        }
+    }
+}
+
+/// The series of one event type, at hand: each is met by every attempt, and to look one up takes a lock.
+#[derive(Debug)]
+struct EventSeries {
+    ended: [(OutcomeResult, IntCounter); OutcomeResult::FINAL.len()],
+    /// The usual first.
+    attempts: Vec<(&'static str, IntCounter)>,
+    attempt_duration: Histogram,
+    event_to_delivery: Histogram,
 }
 
 /// One request under way.
 #[derive(Debug)]
-pub struct InFlight(IntGauge);
+pub struct InFlight<'a>(&'a IntGauge);
 
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -288,8 +317,9 @@ mod tests {
     fn an_attempt_is_counted_by_its_class_or_error() {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry, 2).unwrap();
-        let before = metrics.attempts.with_label_values(&["order_error", "2xx"]).get();
-        assert_eq!(before, 0);
+        let line =
+            |outcome, count| format!(r#"postrider_attempts_total{{event="order_error",outcome="{outcome}"}} {count}"#);
+        assert!(text(&registry).contains(&line("2xx", 0)));
         let timeout = Reply::Failed(Failure {
             kind: ErrorKind::Timeout,
             message: String::new(),
@@ -308,8 +338,7 @@ mod tests {
                 &reply,
                 Duration::from_millis(7),
             );
-            let count = metrics.attempts.with_label_values(&["order_error", outcome]).get();
-            assert_eq!(count, 1, "{outcome}");
+            assert!(text(&registry).contains(&line(outcome, 1)), "{outcome}");
         }
     }
 

@@ -248,10 +248,7 @@ async fn make(attempts: &Attempts, webhook: Webhook) -> (Settled, Losses) {
     let target = Target::prepare(&webhook, &policy, &samples::clients(&policy, &attempts.metrics));
     let losses = Losses::default();
     let delivery = samples::delivery(&Arc::new(webhook), 5, &losses);
-    let made = attempts
-        .make(delivery, &target, CHANCE, &CancellationToken::new())
-        .await
-        .unwrap();
+    let made = attempts.make(delivery, &target, CHANCE).await.unwrap();
     (made.share.resolve(made.resolution).unwrap(), losses)
 }
 
@@ -387,10 +384,7 @@ async fn a_delivery_keeps_the_trace_it_came_with() {
     let mut delivery = samples::delivery(&webhook, 5, &Losses::default());
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     delivery.progress.trace = Some(trace.parse().unwrap());
-    let made = attempts
-        .make(delivery, &target, CHANCE, &CancellationToken::new())
-        .await
-        .unwrap();
+    let made = attempts.make(delivery, &target, CHANCE).await.unwrap();
     assert_eq!(receiver.requests()[0].headers["traceparent"], trace);
     let outcome = only(made.share.resolve(made.resolution).unwrap());
     assert_eq!(outcome.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
@@ -413,10 +407,7 @@ async fn where_traces_are_told_each_attempt_names_its_own_span_and_the_trace_goe
         let given: TraceParent = record.as_str().replace("-01", flags).parse().unwrap();
         delivery.progress.trace = Some(given.clone());
         let number = delivery.attempt();
-        let made = attempts
-            .make(delivery, &target, CHANCE, &CancellationToken::new())
-            .await
-            .unwrap();
+        let made = attempts.make(delivery, &target, CHANCE).await.unwrap();
         let own = record.under(span.of_attempt(number));
         let expected = if flags == "-01" { &own } else { &given };
         let seen = receiver.requests().pop().unwrap();
