@@ -17,6 +17,7 @@ use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use postrider_types::outcome::Written;
 use postrider_types::{Clock, Resolution, Settled};
 use prometheus::IntCounter;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -89,8 +90,9 @@ impl Traces {
     }
 
     fn tell(&self, resolution: &Resolution) {
-        let Some(outcome) = &resolution.outcome else { return };
-        for span in spans::of(&outcome.read(), resolution.parent.as_ref(), self.clock.now()) {
+        let outcome = resolution.outcome.as_ref().map(Written::read);
+        let Some(Ok(outcome)) = outcome else { return };
+        for span in spans::of(&outcome, resolution.parent.as_ref(), self.clock.now()) {
             if self.queue.try_send(span).is_err() {
                 self.lost.inc();
             }

@@ -91,7 +91,7 @@ fn a_success_is_an_outcome_and_nothing_else() {
         &owed(plain(), 0),
         answered(204, None),
     );
-    let outcome = resolution.outcome.unwrap().read();
+    let outcome = resolution.outcome.unwrap().read().unwrap();
     assert!(resolution.parked.is_none() && resolution.dead_letter.is_none());
     assert_eq!(outcome.result, OutcomeResult::Success);
     assert_eq!((outcome.attempt, outcome.retry, outcome.max_retries), (1, 0, 10));
@@ -110,7 +110,7 @@ fn a_failure_is_parked_until_its_interval_and_jitter_have_passed() {
         &owed(plain(), 1),
         answered(503, None),
     );
-    let (outcome, parked) = (resolution.outcome.unwrap().read(), resolution.parked.unwrap());
+    let (outcome, parked) = (resolution.outcome.unwrap().read().unwrap(), resolution.parked.unwrap());
     // The second interval, 20 s, and half of its 10 %.
     let due = Timestamp::from_millis(NOW.as_millis() + 137 + 21_000);
     assert_eq!(outcome.result, OutcomeResult::Retrying);
@@ -145,7 +145,10 @@ fn the_last_attempt_leaves_a_dead_letter_with_the_event_unchanged() {
         &owed(plain(), 10),
         failed(ErrorKind::Dns),
     );
-    let (outcome, letter) = (resolution.outcome.unwrap().read(), resolution.dead_letter.unwrap());
+    let (outcome, letter) = (
+        resolution.outcome.unwrap().read().unwrap(),
+        resolution.dead_letter.unwrap(),
+    );
     assert!(resolution.parked.is_none());
     assert_eq!((outcome.result, outcome.attempt), (OutcomeResult::Failed, 11));
     assert_eq!((outcome.status_code, outcome.next_attempt_at), (Some(599), None));
@@ -201,7 +204,10 @@ fn a_410_is_final_at_the_first_attempt() {
     let letter = resolution.dead_letter.unwrap();
     assert_eq!(letter.reason, DeadLetterReason::Gone);
     assert_eq!(letter.message, "Attempt 1 met what is never tried again: 410 Gone");
-    assert_eq!(resolution.outcome.unwrap().read().result, OutcomeResult::Failed);
+    assert_eq!(
+        resolution.outcome.unwrap().read().unwrap().result,
+        OutcomeResult::Failed
+    );
 }
 
 #[test]
@@ -214,7 +220,7 @@ fn a_webhook_without_retries_gets_one_attempt() {
         answered(500, None),
     );
     assert_eq!(resolution.dead_letter.unwrap().reason, DeadLetterReason::Exhausted);
-    assert_eq!(resolution.outcome.unwrap().read().max_retries, 0);
+    assert_eq!(resolution.outcome.unwrap().read().unwrap().max_retries, 0);
 }
 
 fn replies() -> impl Strategy<Value = Reply> {
@@ -229,7 +235,7 @@ proptest! {
     fn every_attempt_ends_or_goes_on_but_never_both(reply in replies(), made in 0..15_u32, retries in 0..=10_u32) {
         let attempts = attempts(RetryConfig { max_retries: retries, ..RetryConfig::default() });
         let resolution = conclude(&attempts, &owed(plain(), made), reply);
-        let outcome = resolution.outcome.unwrap().read();
+        let outcome = resolution.outcome.unwrap().read().unwrap();
         prop_assert_eq!(outcome.attempt, made + 1);
         prop_assert_eq!(resolution.parked.is_some(), outcome.result == OutcomeResult::Retrying);
         prop_assert_eq!(resolution.dead_letter.is_some(), outcome.result == OutcomeResult::Failed);
@@ -255,7 +261,7 @@ async fn make(attempts: &Attempts, webhook: Webhook) -> (Settled, Losses) {
 fn only(settled: Settled) -> Outcome {
     let mut resolutions = settled.resolutions;
     assert_eq!(resolutions.len(), 1);
-    resolutions.remove(0).outcome.unwrap().read()
+    resolutions.remove(0).outcome.unwrap().read().unwrap()
 }
 
 fn secretive(url: &str) -> Webhook {
@@ -347,7 +353,7 @@ async fn a_forbidden_address_is_final_without_a_request_and_counted() {
     let attempts = counted_attempts(RetryConfig::default(), &registry);
     let (settled, _) = make(&attempts, samples::webhook("wh_1", "http://10.0.0.1/hooks")).await;
     let resolution = &settled.resolutions[0];
-    let outcome = resolution.outcome.as_ref().unwrap().read();
+    let outcome = resolution.outcome.as_ref().unwrap().read().unwrap();
     assert_eq!((outcome.result, outcome.status_code), (OutcomeResult::Failed, None));
     assert_eq!(outcome.error.as_ref().unwrap().kind, ErrorKind::BlockedAddress);
     let reason = resolution.dead_letter.as_ref().unwrap().reason;

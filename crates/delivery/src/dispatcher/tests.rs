@@ -45,7 +45,7 @@ async fn a_failed_attempt_is_parked_until_its_due_time() {
     let mut stage = Stage::start(&patient());
     stage.offer(&hook("wh_1", &receiver)).await;
     let resolution = stage.next().await;
-    let (outcome, parked) = (resolution.outcome.unwrap().read(), resolution.parked.unwrap());
+    let (outcome, parked) = (resolution.outcome.unwrap().read().unwrap(), resolution.parked.unwrap());
     assert_eq!(outcome.result, OutcomeResult::Retrying);
     assert_eq!(parked.tier, Duration::from_secs(5));
     assert_eq!(outcome.next_attempt_at, Some(parked.waiting.due));
@@ -64,7 +64,7 @@ async fn the_last_failed_attempt_gives_up_with_a_dead_letter() {
     delivery.due = Some(START);
     stage.hand_over(delivery).await;
     let resolution = stage.next().await;
-    assert_eq!(resolution.outcome.unwrap().read().attempt, 11);
+    assert_eq!(resolution.outcome.unwrap().read().unwrap().attempt, 11);
     assert_eq!(resolution.dead_letter.unwrap().reason, DeadLetterReason::Exhausted);
     assert_eq!(receiver.requests()[0].headers["x-postrider-attempt"], "11");
     assert!(stage.metrics().contains("postrider_retry_skew_seconds_count 1"));

@@ -65,7 +65,7 @@ impl Stage {
         settled
             .resolutions
             .into_iter()
-            .map(|one| one.outcome.unwrap().read())
+            .map(|one| one.outcome.unwrap().read().unwrap())
             .collect()
     }
 
@@ -166,7 +166,7 @@ async fn skipped_outcomes_settle_together_with_the_deliveries() {
     stage.send(event("{}"), Carrier::Source).await;
     let delivery = stage.deliveries.recv().await.unwrap();
     let settled = delivery.share.resolve(Resolution::default()).unwrap();
-    let skipped = settled.resolutions[0].outcome.as_ref().unwrap().read();
+    let skipped = settled.resolutions[0].outcome.as_ref().unwrap().read().unwrap();
     assert_eq!((settled.resolutions.len(), skipped.webhook_id.as_str()), (2, "wh_1"));
 }
 

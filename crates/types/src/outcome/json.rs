@@ -127,7 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::outcome::{ErrorKind, OutcomeError, OutcomeResult, RequestFacts, ResponseFacts};
+    use crate::outcome::{ErrorKind, OutcomeError, OutcomeResult, RequestFacts, ResponseFacts, Written};
     use crate::{AccountId, DeliveryId, EventId, EventType, Offset, Partition, Trigger, WebhookId};
 
     /// Texts with and without what has to be escaped.
@@ -212,6 +212,13 @@ mod tests {
             outcome.write_json(&mut json);
             let expected = format!("before{}", serde_json::to_string(&outcome).unwrap());
             prop_assert_eq!(String::from_utf8(json).unwrap(), expected);
+        }
+
+        #[test]
+        fn what_is_written_reads_back(outcome in outcome()) {
+            let written = Written::from(outcome);
+            let read = written.read().unwrap();
+            prop_assert_eq!(Written::from(read).json, written.json);
         }
     }
 }

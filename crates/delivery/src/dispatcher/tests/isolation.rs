@@ -335,7 +335,7 @@ async fn a_410_disables_the_webhook_at_once_and_once_until_a_person_enables_it()
         stage.offer_retry(&copy).await;
         let skipped = stage.next().await;
         assert_eq!((skipped.notices.len(), skipped.status_change), (0, None));
-        let outcome = skipped.outcome.unwrap().read();
+        let outcome = skipped.outcome.unwrap().read().unwrap();
         assert_eq!((outcome.result, outcome.attempt), (OutcomeResult::Skipped, 2));
         assert_eq!(outcome.error.unwrap().kind, ErrorKind::WebhookDisabled);
     }

@@ -144,12 +144,15 @@ impl Stage {
     }
 
     pub(super) async fn outcome(&mut self) -> Outcome {
-        self.next().await.outcome.unwrap().read()
+        self.next().await.outcome.unwrap().read().unwrap()
     }
 
     pub(super) async fn outcomes(&mut self, count: usize) -> Vec<Outcome> {
         let resolutions = self.resolutions(count).await;
-        resolutions.into_iter().map(|one| one.outcome.unwrap().read()).collect()
+        resolutions
+            .into_iter()
+            .map(|one| one.outcome.unwrap().read().unwrap())
+            .collect()
     }
 
     pub(super) fn close(&mut self) {
