@@ -51,15 +51,14 @@ impl Batch {
     pub fn push(&mut self, settled: Settled, encoder: &Encoder) {
         let resolutions = &settled.resolutions;
         let letters = resolutions.iter().filter_map(|one| one.dead_letter.as_ref());
-        let dead_letters = extend(&mut self.dead_letters, letters.map(|letter| letter.reason));
-        let touches = extend(&mut self.touches, Touch::of(&settled));
+        let dead_letters = extend(&mut self.dead_letters, letters.map(|letter| letter.reason)).len();
+        let touches = extend(&mut self.touches, Touch::of(&settled)).len();
         let encoded = settled.resolutions.into_iter().flat_map(|one| encoder.resolution(one));
         let records = extend(&mut self.records, encoded);
-        let added = self.records.iter().rev().take(records);
-        self.bytes += added.map(Outgoing::size).sum::<usize>();
+        self.bytes += records.iter().map(Outgoing::size).sum::<usize>();
         self.entries.push(Entry {
             position: settled.position,
-            records,
+            records: records.len(),
             touches,
             dead_letters,
             _held: settled.held,
@@ -144,11 +143,11 @@ impl Batch {
     }
 }
 
-/// Adds to a list; tells how many.
-fn extend<T>(list: &mut Vec<T>, more: impl Iterator<Item = T>) -> usize {
+/// Adds to a list; returns what was added.
+fn extend<T>(list: &mut Vec<T>, more: impl Iterator<Item = T>) -> &[T] {
     let before = list.len();
     list.extend(more);
-    list.len() - before
+    &list[before..]
 }
 
 #[cfg(test)]
