@@ -12,7 +12,6 @@ mod pool;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use postrider_types::ErrorKind;
 use rustls::ClientConfig;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::connection::{Answered, Connection, Exclusive, Shared};
+use self::connection::{Connection, Exclusive, Shared};
 use self::failure::{Unanswered, closed, failure, too_large};
 use self::pool::Pool;
 use crate::connector::Connector;
@@ -40,8 +39,6 @@ use crate::response::{Received, read_into};
 const MAX_HEAD: u32 = 32 * 1024;
 /// Fields of a response's head.
 const MAX_FIELDS: usize = 100;
-/// Informational answers before the final one.
-const MAX_INFORMATIONAL: u32 = 10;
 /// What an HTTP/2 stream may send ahead: one body that is read.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// What all streams of a connection may send ahead together.
@@ -236,13 +233,12 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
         if !is_ready.ok_or_else(unanswered)? {
             return Err(Unanswered::NotSent(closed()));
         }
-        let informational = Informational::default();
-        let mut answer = pin!(connection.send(self.watched(&informational)));
+        let mut answer = pin!(connection.send(self.addressed()));
         let mut drive = |cx: &mut Context<'_>| connection.drive(cx);
-        let bounded = |cx: &mut Context<'_>| informational.bound(cx, answer.as_mut());
-        let mut response = within(bounded, &mut drive, end.as_mut())
-            .await
-            .ok_or_else(unanswered)??;
+        let answered = within(|cx| answer.as_mut().poll(cx), &mut drive, end.as_mut()).await;
+        let mut response = answered
+            .ok_or_else(unanswered)?
+            .map_err(|error| Unanswered::of(&error))?;
         let content = read(&mut response, drive, end).await?;
         Ok(received(response, content))
     }
@@ -261,11 +257,10 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
         Ok(received(response, content))
     }
 
-    /// A request of HTTP/1, whose informational answers are counted.
-    fn watched(&self, informational: &Informational) -> Request<Full<Bytes>> {
+    /// A request of HTTP/1.
+    fn addressed(&self) -> Request<Full<Bytes>> {
         let mut request = self.request(self.endpoint.path());
         request.headers_mut().insert(HOST, self.endpoint.host().clone());
-        informational.watch(&mut request);
         request
     }
 
@@ -344,29 +339,4 @@ fn unanswered() -> Unanswered {
 
 fn not_connected() -> Failure {
     failure(ErrorKind::ConnectTimeout, "The endpoint could not be connected in time")
-}
-
-/// Counts informational answers, which hyper itself skips without end.
-#[derive(Debug, Default)]
-struct Informational(Arc<AtomicU32>);
-
-impl Informational {
-    fn watch<B>(&self, request: &mut Request<B>) {
-        let seen = Arc::clone(&self.0);
-        hyper::ext::on_informational(request, move |_| {
-            seen.fetch_add(1, Ordering::Relaxed);
-        });
-    }
-
-    /// The answer, unless too many informational ones come before it.
-    fn bound(
-        &self,
-        cx: &mut Context<'_>,
-        answer: Pin<&mut impl Future<Output = Answered>>,
-    ) -> Poll<Result<Response<Incoming>, Unanswered>> {
-        if self.0.load(Ordering::Relaxed) > MAX_INFORMATIONAL {
-            return Poll::Ready(Err(Unanswered::Failed(too_large())));
-        }
-        answer.poll(cx).map_err(|error| Unanswered::of(&error))
-    }
 }

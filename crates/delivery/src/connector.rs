@@ -2,6 +2,7 @@
 
 mod dialer;
 mod error;
+mod heads;
 mod tap;
 mod tunnel;
 

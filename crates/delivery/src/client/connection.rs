@@ -93,13 +93,19 @@ impl Exclusive {
         }
     }
 
-    /// Whether a request can be written to it, once it has been driven.
+    /// Whether a request can be written to it, as far as is known.
     fn is_ready(&self) -> bool {
         !self.is_over && self.sender.is_ready()
     }
 
-    /// Whether it can wait for another request: not when it has ended, or is still busy with the one before.
+    /// Whether it can wait for another request: not when it has ended, or is still busy with the one before. What came
+    /// after that one's answer is not looked for: before the next is written, it is.
     pub(super) fn can_wait(&mut self) -> bool {
+        self.is_ready() || self.is_open()
+    }
+
+    /// The same, with a look at what came meanwhile.
+    pub(super) fn is_open(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
         self.is_ready()
     }

@@ -124,7 +124,7 @@ fn sweep(waiting: &Weak<Mutex<Waiting>>, idle_timeout: Duration) -> bool {
     let is_fresh = |since: Instant| now.duration_since(since) < idle_timeout;
     waiting
         .exclusive
-        .retain_mut(|idle| is_fresh(idle.since) && idle.connection.can_wait());
+        .retain_mut(|idle| is_fresh(idle.since) && idle.connection.is_open());
     waiting
         .shared
         .take_if(|idle| !is_fresh(idle.since) || idle.connection.has_ended());

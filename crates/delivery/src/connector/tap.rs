@@ -1,7 +1,8 @@
 //! A connection that watches its own bytes, above TLS and below HTTP.
 //!
-//! It knows three things that the HTTP client does not ask: how many bytes an answer has cost, whether
-//! anything came in before a request was written, and whether the answer before was a success. An answer
+//! It knows four things that the HTTP client does not ask: how many bytes an answer has cost, how many
+//! informational ones came before it, whether anything came in before a request was written, and whether
+//! the answer before was a success. An answer
 //! that was there before its question belongs to another question, so such a connection writes nothing
 //! more. Nor does one whose last answer was no 2xx: a server that says 200 unasked, a moment after its
 //! failure, must not turn the next failure into a success.
@@ -20,6 +21,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::heads::Heads;
+
 /// Bytes that may be read for one answer: its body, its head, and what frames them.
 pub(crate) const ANSWER_BUDGET: u64 = 256 * 1024;
 /// Bytes that an HTTP/2 connection may bring beyond one budget for each answer's head: frames of many
@@ -34,7 +37,7 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 #[error("the idle connection cannot be used any more")]
 pub(crate) struct Stale;
 
-/// An answer cost more than its budget.
+/// An answer cost more than its budget, or came after too many informational ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the response is larger than can be read")]
 pub(crate) struct OverBudget;
@@ -78,18 +81,19 @@ enum Meter {
 struct Exchange {
     requests: u64,
     read: u64,
+    heads: Heads,
     /// The answer began with a 2xx. An informational answer before it does not count.
     succeeded: bool,
 }
 
 impl Exchange {
-    /// Sees the answer's next bytes; tells whether the budget holds.
+    /// Sees the answer's next bytes; tells whether the limits hold.
     fn note(&mut self, bytes: &[u8]) -> bool {
         if self.read == 0 {
             self.succeeded = begins_with_success(bytes);
         }
         self.read += bytes.len() as u64;
-        self.read <= ANSWER_BUDGET
+        self.heads.follow(bytes) && self.read <= ANSWER_BUDGET
     }
 }
 
@@ -134,8 +138,10 @@ impl Tap {
         if exchange.requests > 0 && (!exchange.succeeded || has_unread(socket(self.io.inner()))) {
             return Err(io::Error::other(Stale));
         }
-        exchange.requests += 1;
-        exchange.read = 0;
+        *exchange = Exchange {
+            requests: exchange.requests + 1,
+            ..Exchange::default()
+        };
         Ok(())
     }
 
