@@ -393,7 +393,8 @@ fn every_outcome_the_code_makes_fits_the_schema() {
         vec![EventType::TrackingUpdate],
     );
     for ending in endings() {
-        let outcome = issuer.outcome(&event(), &webhook, &Progress::start(None), ending);
+        let (event, progress) = (event(), Progress::start(None));
+        let outcome = issuer.outcome(&event, &webhook, &progress, ending);
         let document = serde_json::to_value(&outcome).unwrap();
         assert_eq!(schema.faults(&document), [""; 0], "{document:#}");
     }

@@ -1,6 +1,7 @@
 //! Everything that a run left behind, as the laws look at it: what upstream produced, what a `read_committed`
 //! reader sees, what the endpoints saw, which offsets were committed when, and what broke.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -60,7 +61,7 @@ impl Attempt {
     pub fn new(outcome: &Outcome, place: (i32, i64)) -> Self {
         Self {
             delivery: outcome.delivery_id.to_string(),
-            replay: outcome.replay.clone(),
+            replay: outcome.replay.clone().map(Cow::into_owned),
             message: message_id(&outcome.event_id.to_string(), outcome.webhook_id.as_str()),
             number: outcome.attempt,
             result: outcome.result,

@@ -119,7 +119,7 @@ impl Parking {
         tracing::debug!(
             delivery.id = %outcome.delivery_id,
             error.kind = ErrorKind::WebhookDisabled.as_str(),
-            trace_id = outcome.trace_id,
+            trace_id = outcome.trace_id.as_deref(),
             "Delivery skipped"
         );
         let resolution = Resolution {

@@ -127,7 +127,7 @@ impl One<'_> {
             delivery_id: DeliveryId::of_test(&self.event.id, &self.webhook.id),
             source: None,
             max_retries: 0,
-            ..issuer.outcome(self.event, self.webhook, progress, ending)
+            ..issuer.outcome(self.event, self.webhook, progress, ending).into_owned()
         }
     }
 
@@ -171,7 +171,7 @@ impl One<'_> {
         };
         SentRequest {
             method: "POST".to_owned(),
-            url: self.webhook.endpoint(),
+            url: self.webhook.endpoint().into_owned(),
             headers: shown(&self.headers, masked),
             body: String::from_utf8_lossy(&self.event.body).into_owned(),
         }

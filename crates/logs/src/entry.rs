@@ -85,9 +85,9 @@ impl Row {
             terms: Term::of(&outcome).collect(),
             spent: outcome.time_spent_ms.map(micros),
             facet: Facet {
-                account: outcome.account_id,
+                account: outcome.account_id.into_owned(),
                 webhook: outcome.webhook_id,
-                endpoint: outcome.endpoint,
+                endpoint: outcome.endpoint.into_owned(),
                 event: outcome.event,
                 result: outcome.result,
                 retry: outcome.retry,

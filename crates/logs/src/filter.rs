@@ -1,7 +1,6 @@
 //! Which outcomes are asked for.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use postrider_types::{AccountId, EventType, Outcome, OutcomeResult, Timestamp, WebhookId};
 
@@ -75,8 +74,7 @@ impl Filter {
     /// Whether an outcome of this date is asked for.
     #[must_use]
     pub fn matches(&self, outcome: &Outcome, date: Timestamp) -> bool {
-        let same =
-            |asked: &Option<String>, found: &Option<Arc<str>>| asked.is_none() || asked.as_deref() == found.as_deref();
+        let same = |asked: &Option<String>, found: Option<&str>| asked.is_none() || asked.as_deref() == found;
         let of = &self.accounts;
         of.as_ref().is_none_or(|of| of.contains(&outcome.account_id))
             && self.webhook.as_ref().is_none_or(|asked| *asked == outcome.webhook_id)
@@ -85,9 +83,9 @@ impl Filter {
             && self.result.is_none_or(|asked| asked == outcome.result)
             && self.retry.is_none_or(|asked| asked.matches(outcome.retry))
             && self.status_code.is_none_or(|asked| Some(asked) == outcome.status_code)
-            && same(&self.order_id, &outcome.order_id)
-            && same(&self.transaction_id, &outcome.transaction_id)
-            && same(&self.tracking, &outcome.tracking)
+            && same(&self.order_id, outcome.order_id.as_deref())
+            && same(&self.transaction_id, outcome.transaction_id.as_deref())
+            && same(&self.tracking, outcome.tracking.as_deref())
             && self.from.is_none_or(|from| date >= from)
             && self.to.is_none_or(|to| date < to)
     }

@@ -164,15 +164,15 @@ pub(crate) fn delivery(session: &Session<'_>, id: &DeliveryId, filter: &Filter) 
         let read = entry.and_then(|entry| Some((entry.outcome()?, entry)));
         found.extend(read.filter(|(outcome, _)| outcome.delivery_id == *id));
     }
-    let begun = |replay: &Option<String>| {
-        let run = found.iter().filter(|(outcome, _)| outcome.replay == *replay);
+    let begun = |replay: Option<&str>| {
+        let run = found.iter().filter(|(outcome, _)| outcome.replay.as_deref() == replay);
         (replay.is_some(), run.map(|(_, entry)| entry.key).min())
     };
     let order: Vec<_> = found
         .iter()
         .map(|(outcome, entry)| {
             (
-                begun(&outcome.replay),
+                begun(outcome.replay.as_deref()),
                 outcome.replay.clone(),
                 outcome.attempt,
                 entry.key,

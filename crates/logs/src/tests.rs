@@ -334,7 +334,7 @@ fn a_delivery_is_told_in_order_with_its_replays_after_it() {
             ..Seed::PLAIN
         };
         let mut outcome = seed.outcome();
-        outcome.replay = replay.map(str::to_owned);
+        outcome.replay = replay.map(|id| id.to_owned().into());
         (outcome, seed.date())
     };
     let told = [

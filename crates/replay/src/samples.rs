@@ -56,7 +56,7 @@ pub(crate) fn outcome(number: i64, result: OutcomeResult, replay: Option<&str>) 
         max_retries: 10,
         traced: false,
     };
-    issuer.outcome(&event(number), &webhook, &progress, ending)
+    issuer.outcome(&event(number), &webhook, &progress, ending).into_owned()
 }
 
 pub(crate) fn candidate(number: i64) -> Candidate {

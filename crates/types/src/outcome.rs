@@ -203,41 +203,46 @@ pub struct Met {
     pub response: Option<ResponseFacts>,
 }
 
-/// What one attempt came to.
+/// What one attempt came to, with all that it tells.
+pub type Outcome = OutcomeOf<'static>;
+
+/// What one attempt came to, told with the texts of its event and its webhook: they are not taken along, because most
+/// outcomes are written as soon as they are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Outcome {
+#[schemars(rename = "Outcome")]
+pub struct OutcomeOf<'a> {
     /// Always [`SCHEMA`].
     pub schema: Cow<'static, str>,
     /// The delivery.
     pub delivery_id: DeliveryId,
     /// The event's id.
-    pub event_id: EventId,
+    pub event_id: Cow<'a, EventId>,
     /// The webhook.
     pub webhook_id: WebhookId,
     /// The account.
-    pub account_id: AccountId,
+    pub account_id: Cow<'a, AccountId>,
     /// The event's type.
     pub event: EventType,
     /// Why the request was made.
     pub trigger: Trigger,
     /// The URL, without userinfo and without the query's values.
-    pub endpoint: String,
+    pub endpoint: Cow<'a, str>,
     /// `OrderID`
-    pub order_id: Option<Arc<str>>,
+    pub order_id: Option<Cow<'a, str>>,
     /// `TransactionID`
-    pub transaction_id: Option<Arc<str>>,
+    pub transaction_id: Option<Cow<'a, str>>,
     /// `tracking`
-    pub tracking: Option<Arc<str>>,
+    pub tracking: Option<Cow<'a, str>>,
     /// `TrackingCarrier`
-    pub carrier: Option<Arc<str>>,
+    pub carrier: Option<Cow<'a, str>>,
     /// `code`
     pub code: Option<i64>,
     /// `message`
-    pub message: Option<Arc<str>>,
+    pub message: Option<Cow<'a, str>>,
     /// `is_return`
     pub is_return: bool,
     /// The replay this belongs to.
-    pub replay: Option<String>,
+    pub replay: Option<Cow<'a, str>>,
     /// What became of the delivery.
     pub result: OutcomeResult,
     /// The attempt's number, from 1.
@@ -269,9 +274,52 @@ pub struct Outcome {
     /// The response, when one came.
     pub response: Option<ResponseFacts>,
     /// The trace's id.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<Cow<'a, str>>,
     /// The instance that made the attempt.
-    pub instance: Arc<str>,
+    pub instance: Cow<'a, str>,
+}
+
+impl OutcomeOf<'_> {
+    /// The same, for whoever keeps it.
+    #[must_use]
+    pub fn into_owned(self) -> Outcome {
+        let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Outcome {
+            event_id: Cow::Owned(self.event_id.into_owned()),
+            account_id: Cow::Owned(self.account_id.into_owned()),
+            endpoint: text(self.endpoint),
+            order_id: self.order_id.map(text),
+            transaction_id: self.transaction_id.map(text),
+            tracking: self.tracking.map(text),
+            carrier: self.carrier.map(text),
+            message: self.message.map(text),
+            replay: self.replay.map(text),
+            trace_id: self.trace_id.map(text),
+            instance: text(self.instance),
+            schema: self.schema,
+            delivery_id: self.delivery_id,
+            webhook_id: self.webhook_id,
+            event: self.event,
+            trigger: self.trigger,
+            code: self.code,
+            is_return: self.is_return,
+            result: self.result,
+            attempt: self.attempt,
+            retry: self.retry,
+            max_retries: self.max_retries,
+            status_code: self.status_code,
+            status_text: self.status_text,
+            error: self.error,
+            date_start: self.date_start,
+            date_end: self.date_end,
+            time_spent_ms: self.time_spent_ms,
+            next_attempt_at: self.next_attempt_at,
+            event_time: self.event_time,
+            source: self.source,
+            request: self.request,
+            response: self.response,
+        }
+    }
 }
 
 /// How an attempt, or a decision to make none, ended.
@@ -320,7 +368,13 @@ impl Issuer {
 
     /// The outcome of attempt `progress.attempts + 1`.
     #[must_use]
-    pub fn outcome(&self, event: &Event, webhook: &Webhook, progress: &Progress, ending: Ending) -> Outcome {
+    pub fn outcome<'a>(
+        &'a self,
+        event: &'a Event,
+        webhook: &'a Webhook,
+        progress: &'a Progress,
+        ending: Ending,
+    ) -> OutcomeOf<'a> {
         let (timing, met) = ending.attempted.unzip();
         let met = met.unwrap_or(Met {
             status: None,
@@ -331,23 +385,23 @@ impl Issuer {
             .status
             .or_else(|| met.error.as_ref().and_then(|error| error.kind.status_code()));
         let facts = &event.facts;
-        Outcome {
+        OutcomeOf {
             schema: Cow::Borrowed(SCHEMA),
             delivery_id: DeliveryId::new(&event.origin, &webhook.id),
-            event_id: event.id.clone(),
+            event_id: Cow::Borrowed(&event.id),
             webhook_id: webhook.id.clone(),
-            account_id: event.account.clone(),
+            account_id: Cow::Borrowed(&event.account),
             event: event.event_type,
             trigger: progress.trigger,
             endpoint: webhook.endpoint(),
-            order_id: facts.order_id.clone(),
-            transaction_id: facts.transaction_id.clone(),
-            tracking: facts.tracking.clone(),
-            carrier: facts.carrier.clone(),
+            order_id: facts.order_id.as_deref().map(Cow::Borrowed),
+            transaction_id: facts.transaction_id.as_deref().map(Cow::Borrowed),
+            tracking: facts.tracking.as_deref().map(Cow::Borrowed),
+            carrier: facts.carrier.as_deref().map(Cow::Borrowed),
             code: facts.code,
-            message: facts.message.clone(),
+            message: facts.message.as_deref().map(Cow::Borrowed),
             is_return: facts.is_return,
-            replay: progress.replay.clone(),
+            replay: progress.replay.as_deref().map(Cow::Borrowed),
             result: ending.result,
             attempt: progress.attempts + 1,
             retry: progress.attempts,
@@ -365,8 +419,8 @@ impl Issuer {
                 body_bytes: event.body.len() as u64,
             },
             response: met.response,
-            trace_id: progress.trace.as_ref().map(|trace| trace.trace_id().to_owned()),
-            instance: Arc::clone(&self.instance),
+            trace_id: progress.trace.as_ref().map(|trace| Cow::Borrowed(trace.trace_id())),
+            instance: Cow::Borrowed(&self.instance),
         }
     }
 }

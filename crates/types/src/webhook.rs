@@ -3,6 +3,7 @@
 //! What can be judged without knowing URLs, filters or keys is judged here; the crates that know
 //! those add their own faults.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -304,7 +305,7 @@ impl Webhook {
 
     /// The URL as outcomes show it: without userinfo, and with the query's values masked.
     #[must_use]
-    pub fn endpoint(&self) -> String {
+    pub fn endpoint(&self) -> Cow<'_, str> {
         shown(&self.url)
     }
 
@@ -434,7 +435,10 @@ fn is_header_value(value: &str) -> bool {
     (1..=1024).contains(&value.len()) && visible && value.trim() == value
 }
 
-fn shown(url: &str) -> String {
+fn shown(url: &str) -> Cow<'_, str> {
+    if !url.contains(['?', '@']) {
+        return Cow::Borrowed(url);
+    }
     let (before_query, query) = url
         .split_once('?')
         .map_or((url, None), |(before, query)| (before, Some(query)));
@@ -450,7 +454,7 @@ fn shown(url: &str) -> String {
         text.push('?');
         text.push_str(&masked.join("&"));
     }
-    text
+    Cow::Owned(text)
 }
 
 fn without_userinfo(url: &str) -> String {

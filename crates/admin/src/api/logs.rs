@@ -320,7 +320,7 @@ fn runs(found: &[(Outcome, Entry)]) -> (Run<'_>, Vec<Replay<'_>>) {
         match &attempts[0].0.replay {
             None => own = made,
             Some(replay) => replays.push(Replay {
-                replay: replay.clone(),
+                replay: replay.clone().into_owned(),
                 run: made,
             }),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postrider_types::delivery::{Progress, TraceParent};
 use postrider_types::settlement::DeadDelivery;
-use postrider_types::{DeadLetter, DeadLetterReason, DeliveryId, Event, Outcome, SpanId, Webhook, status};
+use postrider_types::{DeadLetter, DeadLetterReason, DeliveryId, Event, OutcomeOf, SpanId, Webhook, status};
 
 use super::Chance;
 
@@ -41,7 +41,7 @@ impl Owed {
         self.progress.attempts + 1
     }
 
-    pub(super) fn dead_letter(&self, reason: DeadLetterReason, outcome: &Outcome) -> DeadLetter {
+    pub(super) fn dead_letter(&self, reason: DeadLetterReason, outcome: &OutcomeOf<'_>) -> DeadLetter {
         DeadLetter {
             origin: self.event.origin.clone(),
             key: self.event.key.clone(),
@@ -59,7 +59,7 @@ impl Owed {
 }
 
 /// Why a delivery ended, for people.
-fn in_words(reason: DeadLetterReason, outcome: &Outcome) -> String {
+fn in_words(reason: DeadLetterReason, outcome: &OutcomeOf<'_>) -> String {
     let met = match (&outcome.error, outcome.status_code) {
         (Some(error), _) => error.message.clone(),
         (None, Some(code)) => format!("{code} {}", status::meaning(code)),

@@ -93,7 +93,7 @@ fn sorted(subject: &Subject, events: Vec<Event>, outcomes: Vec<Outcome>, parked:
         let Some(origin) = origin(&outcome) else {
             continue;
         };
-        let leg = (outcome.webhook_id.clone(), outcome.replay.clone());
+        let leg = (outcome.webhook_id.clone(), outcome.replay.as_deref().map(str::to_owned));
         let known = known.entry(When::new(origin)).or_default();
         known.legs.entry(leg).or_default().0.push(outcome);
     }
@@ -179,15 +179,16 @@ impl Teller<'_> {
         event: Option<&Event>,
         legs: &BTreeMap<Leg, (Vec<Outcome>, Option<Waits>)>,
     ) -> Option<ExplainedEvent> {
-        let text = |value: &Option<Arc<str>>| value.as_deref().map(str::to_owned);
         let parked = legs.values().find_map(|(_, waits)| Some(&*waits.as_ref()?.event));
         if let Some(event) = event.or(parked) {
             let facts = &event.facts;
-            let ids = [&facts.order_id, &facts.transaction_id, &facts.tracking].map(text);
+            let ids =
+                [&facts.order_id, &facts.transaction_id, &facts.tracking].map(|id| id.as_deref().map(str::to_owned));
             return Some(blank(origin, (&event.id, event.event_type, &event.account), ids));
         }
         let outcome = legs.values().find_map(|(outcomes, _)| outcomes.first())?;
-        let ids = [&outcome.order_id, &outcome.transaction_id, &outcome.tracking].map(text);
+        let ids = [&outcome.order_id, &outcome.transaction_id, &outcome.tracking];
+        let ids = ids.map(|id| id.as_deref().map(str::to_owned));
         Some(blank(
             origin,
             (&outcome.event_id, outcome.event, &outcome.account_id),

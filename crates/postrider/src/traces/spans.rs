@@ -187,7 +187,7 @@ mod tests {
             max_retries: 10,
             traced: false,
         };
-        issuer.outcome(&event, &webhook, &progress, ending)
+        issuer.outcome(&event, &webhook, &progress, ending).into_owned()
     }
 
     fn status_of(code: u16) -> Met {

@@ -71,7 +71,8 @@ fn settled() -> Settled {
         max_retries: 10,
         traced: false,
     };
-    let outcome = issuer.outcome(&event(), &webhook(), &Progress::start(Some(trace)), ending);
+    let (event, webhook, progress) = (event(), webhook(), Progress::start(Some(trace)));
+    let outcome = issuer.outcome(&event, &webhook, &progress, ending);
     let resolution = Resolution {
         outcome: Some(outcome.into()),
         ..Resolution::default()

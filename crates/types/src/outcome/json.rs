@@ -3,10 +3,10 @@
 
 use serde::Serialize;
 
-use super::Outcome;
+use super::OutcomeOf;
 use crate::clock::Timestamp;
 
-impl Outcome {
+impl OutcomeOf<'_> {
     /// Appends the outcome as JSON.
     pub fn write_json(&self, json: &mut Vec<u8>) {
         let mut object = Object::begin(json);
@@ -122,12 +122,12 @@ fn is_plain(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::borrow::Cow;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::outcome::{ErrorKind, OutcomeError, OutcomeResult, RequestFacts, ResponseFacts, Written};
+    use crate::outcome::{ErrorKind, Outcome, OutcomeError, OutcomeResult, RequestFacts, ResponseFacts, Written};
     use crate::{AccountId, DeliveryId, EventId, EventType, Offset, Partition, Trigger, WebhookId};
 
     /// Texts with and without what has to be escaped.
@@ -135,8 +135,8 @@ mod tests {
         prop_oneof![".{0,40}", "[a-z\"\\\\\u{0}-\u{1f}\u{7f}é𝄞]{0,20}", Just(String::new())]
     }
 
-    fn shared() -> impl Strategy<Value = Option<Arc<str>>> {
-        prop::option::of(text().prop_map(Arc::from))
+    fn shared() -> impl Strategy<Value = Option<Cow<'static, str>>> {
+        prop::option::of(text().prop_map(Cow::from))
     }
 
     fn time() -> impl Strategy<Value = Option<Timestamp>> {
@@ -170,12 +170,12 @@ mod tests {
             Outcome {
                 schema: super::super::SCHEMA.into(),
                 delivery_id: DeliveryId::of_test(&event_id, &webhook_id),
-                event_id,
+                event_id: Cow::Owned(event_id),
                 webhook_id,
-                account_id: AccountId::default(),
+                account_id: Cow::Owned(AccountId::default()),
                 event: EventType::ALL[which % 3],
                 trigger: [Trigger::Event, Trigger::FirstConnection, Trigger::Test, Trigger::Replay][which],
-                endpoint,
+                endpoint: endpoint.into(),
                 order_id,
                 transaction_id,
                 tracking,
@@ -183,7 +183,7 @@ mod tests {
                 code,
                 message: told,
                 is_return: which == 1,
-                replay: (which == 2).then_some(replay),
+                replay: (which == 2).then_some(replay.into()),
                 result: OutcomeResult::ALL[which],
                 attempt,
                 retry: attempt / 2,
@@ -199,7 +199,7 @@ mod tests {
                 source: (which > 0).then_some(source),
                 request: RequestFacts { body_bytes: 600 },
                 response,
-                trace_id: (which == 3).then_some(trace),
+                trace_id: (which == 3).then_some(trace.into()),
                 instance: instance.unwrap_or_default(),
             }
         }

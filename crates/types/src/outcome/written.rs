@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{Outcome, OutcomeResult};
+use super::{Outcome, OutcomeOf, OutcomeResult};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
 use crate::webhook::WebhookId;
@@ -36,8 +36,8 @@ impl Written {
     }
 }
 
-impl From<Outcome> for Written {
-    fn from(outcome: Outcome) -> Self {
+impl From<OutcomeOf<'_>> for Written {
+    fn from(outcome: OutcomeOf<'_>) -> Self {
         let mut json = Vec::with_capacity(ROOM);
         outcome.write_json(&mut json);
         Self {
