@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::owed::Owed;
 use crate::config::Config;
 use crate::headers::Sending;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics, Tally};
 use crate::notices::About;
 use crate::parking;
 use crate::reply::{Reply, Timed};
@@ -70,6 +70,8 @@ pub struct Made {
     pub ended: Timestamp,
     /// How long the endpoint took, as far as that can be told from what the request waited for on this machine.
     pub endpoint_time: Duration,
+    /// What is counted of it; `None` when it was cut short.
+    pub tally: Option<Tally>,
 }
 
 /// What all attempts of a process share.
@@ -146,7 +148,7 @@ impl Attempts {
         };
         let end = self.clock.now();
         let (verdict, finding) = (self.judge(&owed, &timed.reply, end), verdict::find(&timed.reply));
-        self.count(&owed, &timed, verdict, end);
+        let tally = tally(&owed, &timed, verdict, end);
         fail::fail_point!("k3");
         let timing = Timing {
             start,
@@ -160,6 +162,7 @@ impl Attempts {
             finding,
             ended: end,
             endpoint_time: timed.spent,
+            tally: Some(tally),
         })
     }
 
@@ -190,6 +193,7 @@ impl Attempts {
             finding: Finding::Unknown,
             ended: now,
             endpoint_time: Duration::ZERO,
+            tally: None,
         })
     }
 
@@ -205,7 +209,6 @@ impl Attempts {
             trace: &owed.trace,
             at,
         };
-        let _in_flight = self.metrics.in_flight();
         let timed = noticing_sent(pin!(target.send(&sending, self.timeout))).await;
         fail::fail_point!("k2b");
         timed
@@ -232,20 +235,6 @@ impl Attempts {
                 reason: DeadLetterReason::Exhausted,
             },
             verdict => verdict,
-        }
-    }
-
-    fn count(&self, owed: &Owed, timed: &Timed, verdict: Verdict, end: Timestamp) {
-        let event = owed.event.event_type;
-        self.metrics
-            .attempted(event, &owed.webhook.id, &timed.reply, timed.spent);
-        self.metrics.ended(event, result(verdict));
-        match verdict {
-            // A replay is as late as the person who asked for it.
-            Verdict::Delivered if owed.progress.trigger == Trigger::Replay => {}
-            Verdict::Delivered => self.metrics.delivered(event, end.since(owed.event.time())),
-            Verdict::Retry { .. } => self.metrics.parked(ParkCause::Retry),
-            Verdict::GiveUp { .. } => {}
         }
     }
 
@@ -315,6 +304,18 @@ impl Attempts {
                 cause: ParkCause::Retry,
             },
         }
+    }
+}
+
+fn tally(owed: &Owed, timed: &Timed, verdict: Verdict, end: Timestamp) -> Tally {
+    // A replay is as late as the person who asked for it.
+    let is_measured = verdict == Verdict::Delivered && owed.progress.trigger != Trigger::Replay;
+    Tally {
+        event: owed.event.event_type,
+        met: metrics::label(&timed.reply),
+        spent: timed.spent,
+        result: result(verdict),
+        after: is_measured.then(|| end.since(owed.event.time())),
     }
 }
 

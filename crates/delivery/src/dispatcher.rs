@@ -24,7 +24,7 @@ use crate::lane::{Each, Kind};
 use crate::metrics::Metrics;
 use crate::pace;
 use crate::parking::Parking;
-use crate::running::Running;
+use crate::running::{Ended, Running};
 use crate::schedule::Schedule;
 use crate::standing::Standings;
 use crate::targets::Targets;
@@ -68,6 +68,7 @@ pub struct Dispatcher {
     running: Running,
     targets: Targets,
     attempts: Arc<Attempts>,
+    metrics: Metrics,
     random: StdRng,
     timeout: Duration,
     drain: Duration,
@@ -110,12 +111,13 @@ impl Dispatcher {
         let (seeds, successes) = (parts.failing_since, parts.successes);
         let standings = Standings::new(config, Arc::clone(&issuer.instance), metrics.clone(), seeds, successes);
         let parking = Parking::new(Arc::clone(&schedule), issuer.clone(), clock, metrics.clone(), largest);
-        let attempts = Attempts::new(config, schedule, issuer, clock, metrics, largest);
+        let attempts = Attempts::new(config, schedule, issuer, clock, metrics.clone(), largest);
         Ok(Self {
             traffic: Traffic::new(config, standings, parking, undelivered, StdRng::from_rng(&mut random)),
-            running: Running::new(config.max_in_flight),
+            running: Running::default(),
             targets: Targets::new(parts.policy, parts.clients),
             attempts: Arc::new(attempts),
+            metrics,
             random,
             timeout: config.timeout,
             drain: config.drain,
@@ -140,6 +142,7 @@ impl Dispatcher {
             self.traffic.look(Instant::now());
             self.start_all();
             self.hand_on(&settled);
+            self.metrics.in_flight(self.running.len());
             if self.is_done() {
                 return;
             }
@@ -147,7 +150,7 @@ impl Dispatcher {
             tokio::select! {
                 delivery = fresh.recv(), if self.reads(Kind::Fresh) => self.take_in(Kind::Fresh, delivery),
                 delivery = retries.recv(), if self.reads(Kind::Retry) => self.take_in(Kind::Retry, delivery),
-                (seat, made) = self.running.ended() => self.traffic.finish(&seat, made, Instant::now()),
+                ended = self.running.ended() => self.finish(ended, Instant::now()),
                 permit = settled.reserve(), if stuck => if let Ok(permit) = permit
                     && let Some(record) = self.traffic.settled().pop_front()
                 {
@@ -173,10 +176,10 @@ impl Dispatcher {
     ) {
         let now = Instant::now();
         for _ in 0..TOGETHER {
-            let Some((seat, made)) = self.running.already_ended() else {
+            let Some(ended) = self.running.already_ended() else {
                 break;
             };
-            self.traffic.finish(&seat, made, now);
+            self.finish(ended, now);
         }
         self.hand_on(settled);
         for (kind, input) in [(Kind::Fresh, fresh), (Kind::Retry, retries)] {
@@ -187,6 +190,13 @@ impl Dispatcher {
                 self.traffic.offer(delivery, now);
             }
         }
+    }
+
+    fn finish(&mut self, (seat, made): Ended, now: Instant) {
+        if let Some(tally) = made.as_ref().and_then(|made| made.tally.as_ref()) {
+            self.metrics.attempted(&seat.webhook, tally);
+        }
+        self.traffic.finish(&seat, made, now);
     }
 
     /// Hands on what settled, as far as it is taken at once.

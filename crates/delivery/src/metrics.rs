@@ -110,21 +110,21 @@ impl Metrics {
         }
     }
 
-    /// Counts an attempt by what it met, and how long it took.
-    pub fn attempted(&self, event: EventType, webhook: &WebhookId, reply: &Reply, spent: Duration) {
-        let outcome = label(reply);
-        let series = &self.by_event[event as usize];
-        if let Some((_, count)) = series.attempts.iter().find(|(word, _)| *word == outcome) {
+    /// Counts an attempt by what it met and what it came to, and how long it took.
+    pub fn attempted(&self, webhook: &WebhookId, tally: &Tally) {
+        let series = &self.by_event[tally.event as usize];
+        if let Some((_, count)) = series.attempts.iter().find(|(word, _)| *word == tally.met) {
             count.inc();
         }
-        self.by_webhook.attempted(webhook, outcome);
-        series.attempt_duration.observe(spent.as_secs_f64());
-    }
-
-    /// Notes how long after its event a delivery succeeded.
-    pub fn delivered(&self, event: EventType, after: Duration) {
-        let series = &self.by_event[event as usize];
-        series.event_to_delivery.observe(after.as_secs_f64());
+        self.by_webhook.attempted(webhook, tally.met);
+        series.attempt_duration.observe(tally.spent.as_secs_f64());
+        if let Some(after) = tally.after {
+            series.event_to_delivery.observe(after.as_secs_f64());
+        }
+        if tally.result == OutcomeResult::Retrying {
+            self.parked(ParkCause::Retry);
+        }
+        self.ended(tally.event, tally.result);
     }
 
     /// Notes how late a retry was sent.
@@ -147,12 +147,26 @@ impl Metrics {
         self.egress.blocked(reason);
     }
 
-    /// Counts a request as under way until the answer is dropped.
-    #[must_use]
-    pub fn in_flight(&self) -> InFlight<'_> {
-        self.in_flight.inc();
-        InFlight(&self.in_flight)
+    /// Notes how many requests are under way.
+    pub(crate) fn in_flight(&self, count: usize) {
+        self.in_flight.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
+}
+
+/// What is counted of an attempt. It is counted where the ends of many are looked at together: done by each on its own, on
+/// whatever processor, the counters would go to and fro between their caches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tally {
+    /// What was sent.
+    pub event: EventType,
+    /// The status class, or the error's word.
+    pub met: &'static str,
+    /// How long the request took.
+    pub spent: Duration,
+    /// What became of the delivery.
+    pub result: OutcomeResult,
+    /// How long after its event a delivery succeeded; `None` when it did not, or that says nothing.
+    pub after: Option<Duration>,
 }
 
 /// The families whose series are by event.
@@ -224,19 +238,9 @@ struct EventSeries {
     event_to_delivery: Histogram,
 }
 
-/// One request under way.
-#[derive(Debug)]
-pub struct InFlight<'a>(&'a IntGauge);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// The status class, or the error's word. A final 1xx and a status above 599 are no HTTP that we
 /// understand.
-fn label(reply: &Reply) -> &'static str {
+pub(crate) fn label(reply: &Reply) -> &'static str {
     match reply {
         Reply::Answered(answer) => match answer.status {
             200..=299 => "2xx",
@@ -291,6 +295,16 @@ mod tests {
         })
     }
 
+    fn tally(reply: &Reply) -> Tally {
+        Tally {
+            event: EventType::OrderError,
+            met: label(reply),
+            spent: Duration::from_millis(7),
+            result: OutcomeResult::Failed,
+            after: None,
+        }
+    }
+
     #[test]
     fn every_closed_combination_starts_at_zero() {
         let registry = Registry::new();
@@ -332,12 +346,7 @@ mod tests {
             (answered(101), "bad_response"),
             (timeout, "timeout"),
         ] {
-            metrics.attempted(
-                EventType::OrderError,
-                &webhook("wh_1"),
-                &reply,
-                Duration::from_millis(7),
-            );
+            metrics.attempted(&webhook("wh_1"), &tally(&reply));
             assert!(text(&registry).contains(&line(outcome, 1)), "{outcome}");
         }
     }
@@ -347,7 +356,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry, 2).unwrap();
         for id in ["a", "b", "c", "a", "d"] {
-            metrics.attempted(EventType::OrderError, &webhook(id), &answered(503), Duration::ZERO);
+            metrics.attempted(&webhook(id), &tally(&answered(503)));
         }
         let text = text(&registry);
         for (id, count) in [("a", 2), ("b", 1), ("other", 2)] {
@@ -367,11 +376,35 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_in_flight_until_its_guard_is_dropped() {
-        let metrics = Metrics::register(&Registry::new(), 2).unwrap();
-        let (one, two) = (metrics.in_flight(), metrics.in_flight());
-        assert_eq!(metrics.in_flight.get(), 2);
-        drop((one, two));
-        assert_eq!(metrics.in_flight.get(), 0);
+    fn a_delivery_that_goes_on_counts_as_parked_and_one_that_succeeds_tells_how_late_it_was() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry, 2).unwrap();
+        let attempt = tally(&answered(503));
+        let (retrying, success) = (OutcomeResult::Retrying, OutcomeResult::Success);
+        metrics.attempted(
+            &webhook("wh_1"),
+            &Tally {
+                result: retrying,
+                ..attempt
+            },
+        );
+        let after = Some(Duration::from_secs(3));
+        metrics.attempted(
+            &webhook("wh_1"),
+            &Tally {
+                result: success,
+                after,
+                ..attempt
+            },
+        );
+        let text = text(&registry);
+        for line in [
+            r#"postrider_parked_total{cause="retry"} 1"#,
+            r#"postrider_deliveries_total{event="order_error",result="success"} 1"#,
+            r#"postrider_event_to_delivery_seconds_sum{event="order_error"} 3"#,
+            r#"postrider_event_to_delivery_seconds_count{event="order_error"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! The attempts under way: one task each, and which place each takes, so that a task that panics gives
 //! its place back too.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::attempt::Made;
 use crate::traffic::Seat;
@@ -14,29 +16,44 @@ use crate::traffic::Seat;
 /// The place of an attempt that has ended, and what it made, if it came to that.
 pub(crate) type Ended = (Seat, Option<Made>);
 
-/// How many there are, and the ends of those that nobody has looked at yet.
-#[derive(Debug)]
+/// How many there are, and the ends of those that nobody has looked at yet. Never more than `delivery.max_in_flight`, which
+/// whoever starts them keeps to.
+#[derive(Debug, Default)]
 pub(crate) struct Running {
     count: usize,
-    ends: Sender<Ended>,
-    ended: Receiver<Ended>,
+    ends: Arc<Ends>,
+    /// Ends that were taken together.
+    taken: VecDeque<Ended>,
+}
+
+/// Where tasks leave what they made. They are many and end one by one, and who looks takes all at once: so a lock is held for
+/// a moment by each, and nobody is woken but for the first.
+#[derive(Debug, Default)]
+struct Ends {
+    left: Mutex<VecDeque<Ended>>,
+    news: Notify,
+}
+
+impl Ends {
+    fn leave(&self, ended: Ended) {
+        let is_first = {
+            let mut left = self.left.lock();
+            left.push_back(ended);
+            left.len() == 1
+        };
+        if is_first {
+            self.news.notify_one();
+        }
+    }
 }
 
 impl Running {
-    /// Room for as many as `delivery.max_in_flight`, which whoever starts them keeps to.
-    pub(crate) fn new(max_in_flight: usize) -> Self {
-        let (ends, ended) = channel(max_in_flight.min(Semaphore::MAX_PERMITS));
-        Self { count: 0, ends, ended }
-    }
-
     /// Starts a task on a place.
     pub(crate) fn spawn(&mut self, seat: Seat, task: impl Future<Output = Option<Made>> + Send + 'static) {
-        debug_assert!(self.count < self.ends.max_capacity(), "more than may be in flight");
         self.count += 1;
-        let ends = self.ends.clone();
+        let ends = Arc::clone(&self.ends);
         let leave = move |made: std::thread::Result<Option<Made>>| {
-            // It has room for each; only when the process ends nobody is there any more.
-            let _ = ends.try_send((seat, made.unwrap_or_else(|_| panicked())));
+            ends.leave((seat, made.unwrap_or_else(|_| panicked())));
         };
         // Whatever is half done is dropped with the task.
         tokio::spawn(AssertUnwindSafe(task).catch_unwind().map(leave));
@@ -44,14 +61,20 @@ impl Running {
 
     /// Waits for a task to end. Pends while there is none.
     pub(crate) async fn ended(&mut self) -> Ended {
-        let ended = self.ended.recv().await;
-        self.count -= 1;
-        ended.expect("this holds a sender too")
+        loop {
+            if let Some(ended) = self.already_ended() {
+                return ended;
+            }
+            self.ends.news.notified().await;
+        }
     }
 
     /// A task that has ended already; `None` when there is none.
     pub(crate) fn already_ended(&mut self) -> Option<Ended> {
-        let ended = self.ended.try_recv().ok()?;
+        if self.taken.is_empty() {
+            std::mem::swap(&mut self.taken, &mut *self.ends.left.lock());
+        }
+        let ended = self.taken.pop_front()?;
         self.count -= 1;
         Some(ended)
     }
@@ -92,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_gives_its_place_back() {
-        let mut running = Running::new(2);
+        let mut running = Running::default();
         running.spawn(seat(), async { panic!("on purpose") });
         let (place, made) = running.ended().await;
         assert!(place == seat() && made.is_none());
@@ -101,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_all_waits_for_the_slowest() {
-        let mut running = Running::new(2);
+        let mut running = Running::default();
         let (go, may_go) = tokio::sync::oneshot::channel::<()>();
         running.spawn(seat(), async { None });
         running.spawn(seat(), async move {

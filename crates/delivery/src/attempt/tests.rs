@@ -250,12 +250,16 @@ proptest! {
 
 /// Makes the first attempt of a webhook against a real server.
 async fn make(attempts: &Attempts, webhook: Webhook) -> (Settled, Losses) {
+    let losses = Losses::default();
+    let made = made(attempts, webhook, &losses).await;
+    (made.share.resolve(made.resolution).unwrap(), losses)
+}
+
+async fn made(attempts: &Attempts, webhook: Webhook, losses: &Losses) -> Made {
     let policy = samples::policy();
     let target = Target::prepare(&webhook, &policy, &samples::clients(&policy, &attempts.metrics));
-    let losses = Losses::default();
-    let delivery = samples::delivery(&Arc::new(webhook), 5, &losses);
-    let made = attempts.make(delivery, &target, CHANCE).await.unwrap();
-    (made.share.resolve(made.resolution).unwrap(), losses)
+    let delivery = samples::delivery(&Arc::new(webhook), 5, losses);
+    attempts.make(delivery, &target, CHANCE).await.unwrap()
 }
 
 fn only(settled: Settled) -> Outcome {
@@ -429,15 +433,15 @@ async fn where_traces_are_told_each_attempt_names_its_own_span_and_the_trace_goe
 }
 
 #[tokio::test]
-async fn an_attempt_counts_what_it_met() {
+async fn an_attempt_tells_what_it_met() {
     let receiver = Receiver::start(|_, _| async { answer(200, "") }).await;
     let attempts = attempts(RetryConfig::default());
-    let _ = make(&attempts, samples::webhook("wh_1", &receiver.url)).await;
-    let event = EventType::TrackingUpdate.as_str();
-    let ended = attempts
-        .metrics
-        .deliveries()
-        .with_label_values(&[event, "success"])
-        .get();
-    assert_eq!(ended, 1);
+    let made = made(&attempts, samples::webhook("wh_1", &receiver.url), &Losses::default()).await;
+    let tally = made.tally.unwrap();
+    assert_eq!((tally.event, tally.met), (EventType::TrackingUpdate, "2xx"));
+    assert_eq!(
+        (tally.result, tally.spent),
+        (OutcomeResult::Success, made.endpoint_time)
+    );
+    assert!(tally.after.is_some());
 }

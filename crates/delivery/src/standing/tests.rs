@@ -51,6 +51,7 @@ impl Desk {
             finding,
             ended: self.at,
             endpoint_time: Duration::from_millis(50),
+            tally: None,
         };
         self.standings.conclude(&made, None, 1, self.now)
     }
@@ -178,6 +179,7 @@ fn an_open_circuit_ends_when_the_webhook_is_disabled_or_gets_another_url() {
             finding: Finding::Gone,
             ended: desk.at,
             endpoint_time: Duration::ZERO,
+            tally: None,
         }
     };
     assert_eq!(desk.standings.conclude(&late, None, 1, desk.now), Effects::default());

@@ -104,6 +104,7 @@ impl Desk {
             finding,
             ended: Timestamp::from_millis(0),
             endpoint_time: spent,
+            tally: None,
         };
         self.traffic.finish(&seat, Some(made), self.now);
     }

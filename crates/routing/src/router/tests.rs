@@ -261,7 +261,10 @@ async fn a_retry_is_skipped_when_its_webhook_no_longer_wants_the_event() {
             (outcome.result, outcome.attempt, outcome.retry),
             (OutcomeResult::Skipped, 3, 2)
         );
-        assert_eq!((&*outcome.endpoint, &*outcome.account_id), (endpoint, &account("default")));
+        assert_eq!(
+            (&*outcome.endpoint, &*outcome.account_id),
+            (endpoint, &account("default"))
+        );
     }
     let skipped = r#"postrider_deliveries_total{event="tracking_update",result="skipped"}"#;
     assert_eq!(stage.metric(skipped), "6");
