@@ -209,7 +209,7 @@ pub type Outcome = OutcomeOf<'static>;
 /// What one attempt came to, told with the texts of its event and its webhook: they are not taken along, because most
 /// outcomes are written as soon as they are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Outcome")]
+#[schemars(rename = "Outcome", description = "What one attempt came to.")]
 pub struct OutcomeOf<'a> {
     /// Always [`SCHEMA`].
     pub schema: Cow<'static, str>,
