@@ -159,7 +159,11 @@ fn judge(hour: &Hour, outcomes: &[Outcome], ids: &[String], events: u64) -> usiz
     let key = |one: &Outcome| (one.delivery_id.to_string(), one.replay.clone(), one.attempt);
     let unique: HashSet<_> = outcomes.iter().map(key).collect();
     assert_eq!(unique.len(), outcomes.len(), "no outcome comes twice");
-    let of_them = |one: &&Outcome| one.replay.as_ref().is_some_and(|replay| ids.contains(replay));
+    let of_them = |one: &&Outcome| {
+        one.replay
+            .as_ref()
+            .is_some_and(|replay| ids.iter().any(|id| id == replay))
+    };
     let again: Vec<&Outcome> = outcomes.iter().filter(of_them).collect();
     assert_eq!(again.len() as u64, events);
     for one in &again {
