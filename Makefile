@@ -56,10 +56,10 @@ check-format:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path $(FUZZ)/Cargo.toml --check
 
+# All targets are those that are tested without being named: the chaos tests are not among them.
 .PHONY: check-lint
 check-lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	# All targets are those that are tested without being named, so not this one.
 	$(CARGO) clippy --locked --package postrider-tests --test chaos -- -D warnings
 	$(CARGO) clippy --locked --package postrider-benches --features broker --benches -- -D warnings
 	$(CARGO) clippy --locked --manifest-path $(FUZZ)/Cargo.toml --target-dir "$(TARGET)" -- -D warnings
