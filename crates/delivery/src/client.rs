@@ -25,7 +25,7 @@ use postrider_types::ErrorKind;
 use rustls::ClientConfig;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::connection::{Connection, Exclusive, Shared};
+use self::connection::{Answered, Connection, Exclusive, Shared};
 use self::failure::{Unanswered, closed, failure, too_large};
 use self::pool::Pool;
 use crate::connector::Connector;
@@ -233,12 +233,9 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
         if !is_ready.ok_or_else(unanswered)? {
             return Err(Unanswered::NotSent(closed()));
         }
-        let mut answer = pin!(connection.send(self.addressed()));
+        let answer = pin!(connection.send(self.addressed()));
         let mut drive = |cx: &mut Context<'_>| connection.drive(cx);
-        let answered = within(|cx| answer.as_mut().poll(cx), &mut drive, end.as_mut()).await;
-        let mut response = answered
-            .ok_or_else(unanswered)?
-            .map_err(|error| Unanswered::of(&error))?;
+        let mut response = head(answer, &mut drive, end.as_mut()).await?;
         let content = read(&mut response, drive, end).await?;
         Ok(received(response, content))
     }
@@ -247,11 +244,8 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
         if !connection.ready().await {
             return Err(Unanswered::NotSent(closed()));
         }
-        let mut answer = pin!(connection.send(self.request(self.endpoint.uri())));
-        let answered = within(|cx| answer.as_mut().poll(cx), |_| (), end.as_mut()).await;
-        let mut response = answered
-            .ok_or_else(unanswered)?
-            .map_err(|error| Unanswered::of(&error))?;
+        let answer = pin!(connection.send(self.request(self.endpoint.uri())));
+        let mut response = head(answer, |_| (), end.as_mut()).await?;
         connection.grant();
         let content = read(&mut response, |_| (), end).await?;
         Ok(received(response, content))
@@ -293,6 +287,16 @@ async fn within<T>(
         }
     })
     .await
+}
+
+/// The answer's head, when it comes in time.
+async fn head(
+    mut answer: Pin<&mut impl Future<Output = Answered>>,
+    drive: impl FnMut(&mut Context<'_>),
+    end: Pin<&mut Sleep>,
+) -> Result<Response<Incoming>, Unanswered> {
+    let answered = within(|cx| answer.as_mut().poll(cx), drive, end).await;
+    answered.ok_or_else(unanswered)?.map_err(|error| Unanswered::of(&error))
 }
 
 /// What is read of a body, and whether that is all of it.

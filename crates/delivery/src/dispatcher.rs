@@ -114,7 +114,7 @@ impl Dispatcher {
         let attempts = Attempts::new(config, schedule, issuer, clock, metrics.clone(), largest);
         Ok(Self {
             traffic: Traffic::new(config, standings, parking, undelivered, StdRng::from_rng(&mut random)),
-            running: Running::default(),
+            running: Running::new(config.max_in_flight),
             targets: Targets::new(parts.policy, parts.clients),
             attempts: Arc::new(attempts),
             metrics,
@@ -192,10 +192,9 @@ impl Dispatcher {
         }
     }
 
-    fn finish(&mut self, (seat, made): Ended, now: Instant) {
-        if let Some(tally) = made.as_ref().and_then(|made| made.tally.as_ref()) {
-            self.metrics.attempted(&seat.webhook, tally);
-        }
+    fn finish(&mut self, ended: Ended, now: Instant) {
+        count(&self.metrics, &ended);
+        let (seat, made) = ended;
         self.traffic.finish(&seat, made, now);
     }
 
@@ -306,7 +305,14 @@ impl Dispatcher {
             tracing::warn!(cut_off, unsent, why, "Requests were cut off; they may be sent again");
         }
         self.attempts.cut();
-        self.running.end().await;
+        self.running.end(|ended| count(&self.metrics, &ended)).await;
+        self.metrics.in_flight(self.running.len());
+    }
+}
+
+fn count(metrics: &Metrics, (seat, made): &Ended) {
+    if let Some(tally) = made.as_ref().and_then(|made| made.tally.as_ref()) {
+        metrics.attempted(&seat.webhook, tally);
     }
 }
 

@@ -16,11 +16,11 @@ use crate::traffic::Seat;
 /// The place of an attempt that has ended, and what it made, if it came to that.
 pub(crate) type Ended = (Seat, Option<Made>);
 
-/// How many there are, and the ends of those that nobody has looked at yet. Never more than `delivery.max_in_flight`, which
-/// whoever starts them keeps to.
-#[derive(Debug, Default)]
+/// How many there are, and the ends of those that nobody has looked at yet.
+#[derive(Debug)]
 pub(crate) struct Running {
     count: usize,
+    max_in_flight: usize,
     ends: Arc<Ends>,
     /// Ends that were taken together.
     taken: VecDeque<Ended>,
@@ -48,8 +48,19 @@ impl Ends {
 }
 
 impl Running {
+    /// Room for as many as `delivery.max_in_flight`, which whoever starts them keeps to.
+    pub(crate) fn new(max_in_flight: usize) -> Self {
+        Self {
+            count: 0,
+            max_in_flight,
+            ends: Arc::default(),
+            taken: VecDeque::new(),
+        }
+    }
+
     /// Starts a task on a place.
     pub(crate) fn spawn(&mut self, seat: Seat, task: impl Future<Output = Option<Made>> + Send + 'static) {
+        debug_assert!(self.count < self.max_in_flight, "more than may be in flight");
         self.count += 1;
         let ends = Arc::clone(&self.ends);
         let leave = move |made: std::thread::Result<Option<Made>>| {
@@ -84,10 +95,10 @@ impl Running {
         self.count
     }
 
-    /// Waits until all of them are gone, and drops what they made.
-    pub(crate) async fn end(&mut self) {
+    /// Waits until all of them are gone, and gives away each end.
+    pub(crate) async fn end(&mut self, mut each: impl FnMut(Ended)) {
         while self.count > 0 {
-            self.ended().await;
+            each(self.ended().await);
         }
     }
 }
@@ -115,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_gives_its_place_back() {
-        let mut running = Running::default();
+        let mut running = Running::new(2);
         running.spawn(seat(), async { panic!("on purpose") });
         let (place, made) = running.ended().await;
         assert!(place == seat() && made.is_none());
@@ -124,17 +135,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_all_waits_for_the_slowest() {
-        let mut running = Running::default();
+        let mut running = Running::new(2);
         let (go, may_go) = tokio::sync::oneshot::channel::<()>();
         running.spawn(seat(), async { None });
         running.spawn(seat(), async move {
             let _ = may_go.await;
             None
         });
-        let waits = futures_util::poll!(std::pin::pin!(running.end()));
+        let waits = futures_util::poll!(std::pin::pin!(running.end(drop)));
         assert!(waits.is_pending());
         go.send(()).unwrap();
-        running.end().await;
+        running.end(drop).await;
         assert_eq!((running.len(), running.already_ended().is_none()), (0, true));
     }
 }

@@ -444,4 +444,11 @@ async fn an_attempt_tells_what_it_met() {
         (OutcomeResult::Success, made.endpoint_time)
     );
     assert!(tally.after.is_some());
+    attempts.metrics.attempted(&made.webhook.id, &tally);
+    let ended = attempts
+        .metrics
+        .deliveries()
+        .with_label_values(&[tally.event.as_str(), "success"])
+        .get();
+    assert_eq!(ended, 1);
 }

@@ -351,9 +351,11 @@ async fn what_is_under_way_when_nobody_takes_what_settled_is_cut_off_and_counted
     let mut stage = Stage::start(&patient());
     stage.offer(&hook("wh_1", &stuck)).await;
     until_true(|| stuck.open() == 1).await;
+    assert!(stage.metrics().contains("postrider_in_flight 1"));
     stage.settled.close();
     timeout(PATIENCE, &mut stage.task).await.unwrap().unwrap();
     assert_eq!(stage.losses.count(), 1);
+    assert!(stage.metrics().contains("postrider_in_flight 0"));
 }
 
 #[tokio::test]

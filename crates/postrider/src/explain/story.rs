@@ -1,6 +1,7 @@
 //! One account of everything that was found. Pure.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use postrider_admin::explained::{
@@ -85,6 +86,10 @@ fn unreadable(question: &Question, subject: &Subject, gathered: &Gathered) -> Ve
     in_sources.chain(elsewhere).collect()
 }
 
+fn text(text: &Option<impl Deref<Target = str>>) -> Option<String> {
+    text.as_deref().map(str::to_owned)
+}
+
 /// Everything by its event, oldest first.
 fn sorted(subject: &Subject, events: Vec<Event>, outcomes: Vec<Outcome>, parked: Vec<Waits>) -> BTreeMap<When, Known> {
     let mut known: BTreeMap<When, Known> = BTreeMap::new();
@@ -93,7 +98,7 @@ fn sorted(subject: &Subject, events: Vec<Event>, outcomes: Vec<Outcome>, parked:
         let Some(origin) = origin(&outcome) else {
             continue;
         };
-        let leg = (outcome.webhook_id.clone(), outcome.replay.as_deref().map(str::to_owned));
+        let leg = (outcome.webhook_id.clone(), text(&outcome.replay));
         let known = known.entry(When::new(origin)).or_default();
         known.legs.entry(leg).or_default().0.push(outcome);
     }
@@ -182,13 +187,11 @@ impl Teller<'_> {
         let parked = legs.values().find_map(|(_, waits)| Some(&*waits.as_ref()?.event));
         if let Some(event) = event.or(parked) {
             let facts = &event.facts;
-            let ids =
-                [&facts.order_id, &facts.transaction_id, &facts.tracking].map(|id| id.as_deref().map(str::to_owned));
+            let ids = [&facts.order_id, &facts.transaction_id, &facts.tracking].map(text);
             return Some(blank(origin, (&event.id, event.event_type, &event.account), ids));
         }
         let outcome = legs.values().find_map(|(outcomes, _)| outcomes.first())?;
-        let ids = [&outcome.order_id, &outcome.transaction_id, &outcome.tracking];
-        let ids = ids.map(|id| id.as_deref().map(str::to_owned));
+        let ids = [&outcome.order_id, &outcome.transaction_id, &outcome.tracking].map(text);
         Some(blank(
             origin,
             (&outcome.event_id, outcome.event, &outcome.account_id),
