@@ -23,6 +23,9 @@ pub const MAX_SPAN: i64 = 22_000;
 pub enum Delivered {
     /// It has to be worked on.
     New,
+    /// It was read before under this assignment, and is on its way. The client reads a record twice when it was just being
+    /// handed over while a rebalance had all partitions pause: it reads on where it had been a moment before.
+    UnderWay,
     /// It was settled before a restart or a rebalance.
     Settled,
     /// It is too far ahead; the partition has to wait.
@@ -75,6 +78,9 @@ impl Ledger {
             self.next = self.next.max(offset + 1);
             self.advance();
             return Delivered::Settled;
+        }
+        if offset < self.next {
+            return Delivered::UnderWay;
         }
         let gap_settles_everything = self.base == self.next;
         if !gap_settles_everything && offset - self.base >= MAX_SPAN {

@@ -30,7 +30,7 @@ impl Consumer {
             return Ok(());
         };
         match delivered {
-            Delivered::Settled => return Ok(()),
+            Delivered::Settled | Delivered::UnderWay => return Ok(()),
             Delivered::TooFar => return self.step_back(&(name, partition), offset),
             Delivered::New => {}
         }

@@ -91,6 +91,22 @@ fn a_partition_that_runs_too_far_ahead_has_to_wait() {
 }
 
 #[test]
+fn a_record_that_is_read_again_while_it_is_on_its_way_is_not_worked_on_twice() {
+    let mut ledger = ledger_at(5, &[]);
+    use Delivered::{New, Settled, UnderWay};
+    assert_eq!(
+        [5, 6, 6, 7].map(|offset| ledger.deliver(offset)),
+        [New, New, UnderWay, New]
+    );
+    ledger.apply([6]);
+    assert_eq!(
+        [5, 6, 7].map(|offset| ledger.deliver(offset)),
+        [UnderWay, Settled, UnderWay]
+    );
+    assert_eq!((ledger.base(), above(&ledger)), (5, vec![6]));
+}
+
+#[test]
 fn a_preview_changes_nothing() {
     let mut ledger = ledger_at(0, &[]);
     ledger.deliver(0);
@@ -174,6 +190,28 @@ proptest! {
             let lowest = unsettled.first().copied().unwrap_or(log[log.len() - 1] + 1).max(start);
             prop_assert_eq!(ledger.base(), lowest);
         }
+    }
+
+    #[test]
+    fn each_record_is_worked_on_once_however_often_reading_steps_back(
+        (log, order) in log_and_order(),
+        steps in prop::collection::vec((0..200_usize, 0..5_usize), 0..40),
+    ) {
+        let mut ledger = ledger_at(0, &[]);
+        let (mut worked_on, mut order) = (Vec::<i64>::new(), order.into_iter());
+        let mut read = |ledger: &mut Ledger, offsets: &[i64]| {
+            worked_on.extend(offsets.iter().filter(|offset| ledger.deliver(**offset) == Delivered::New));
+        };
+        let mut at = 0;
+        for (forward, back) in steps {
+            let to = (at + forward).min(log.len());
+            read(&mut ledger, &log[at..to]);
+            let settled = order.next().filter(|offset| log[..to].contains(offset));
+            ledger.apply(settled);
+            at = to.saturating_sub(back);
+        }
+        read(&mut ledger, &log[at..]);
+        prop_assert_eq!(worked_on, log);
     }
 
     #[test]
