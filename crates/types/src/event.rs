@@ -109,6 +109,11 @@ impl<'de> Deserialize<'de> for AccountId {
     }
 }
 
+/// Characters of an id that upstream gives, at most.
+const LONGEST_GIVEN: usize = 256;
+/// Characters of a position id, at most: a topic's name has up to 249; partition, offset and time follow.
+const LONGEST_POSITION: usize = 249 + "-2147483647".len() + 2 * "-9223372036854775807".len();
+
 /// The event's id, given by upstream or the position id: 1–256 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
@@ -126,7 +131,11 @@ impl EventId {
     /// # Errors
     /// [`BadEventId`] when the text is empty, longer than 256, or holds another character.
     pub fn new(text: &str) -> Result<Self, BadEventId> {
-        let fits = (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        Self::up_to(LONGEST_GIVEN, text)
+    }
+
+    fn up_to(longest: usize, text: &str) -> Result<Self, BadEventId> {
+        let fits = (1..=longest).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         fits.then(|| Self(text.into())).ok_or(BadEventId)
     }
 
@@ -137,10 +146,11 @@ impl EventId {
     }
 }
 
+/// Reads an id back that postrider wrote: a position id may be longer than what upstream gives, where a topic's name is.
 impl<'de> Deserialize<'de> for EventId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::new(&text).map_err(serde::de::Error::custom)
+        Self::up_to(LONGEST_POSITION, &text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -233,6 +243,7 @@ pub fn last_header<'a>(headers: &'a [Header], name: &str) -> Option<&'a Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::{Offset, Partition};
 
     #[test]
     fn accounts_and_event_ids_keep_to_their_alphabets() {
@@ -244,6 +255,20 @@ mod tests {
             assert_eq!(EventId::new(bad), Err(BadEventId), "{bad:?}");
         }
         assert!(EventId::new("~evt/1#!").is_ok());
+    }
+
+    #[test]
+    fn the_longest_position_id_is_read_back() {
+        let origin = Origin {
+            topic: "t".repeat(249).into(),
+            partition: Partition(i32::MAX),
+            offset: Offset(i64::MAX),
+            timestamp: Timestamp::from_millis(i64::MAX),
+        };
+        let id = EventId::from(&origin);
+        let written = serde_json::to_string(&id).unwrap();
+        assert_eq!(serde_json::from_str::<EventId>(&written).unwrap(), id);
+        assert!(serde_json::from_str::<EventId>(&format!("\"{}\"", "x".repeat(301))).is_err());
     }
 
     #[test]
