@@ -1,6 +1,6 @@
 //! The section `routing` of the configuration.
 
-use postrider_types::{Fault, Webhook};
+use postrider_types::{Fault, LONGEST_TOPIC, Webhook};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ impl Config {
 
 fn is_topic(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=249).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
+    (1..=LONGEST_TOPIC).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::position::{Origin, written};
+use crate::position::{LONGEST_TOPIC, Origin, written};
 
 /// What kind of fact an event is. Closed, so it can be a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -111,8 +111,8 @@ impl<'de> Deserialize<'de> for AccountId {
 
 /// Characters of an id that upstream gives, at most.
 const LONGEST_GIVEN: usize = 256;
-/// Characters of a position id, at most: a topic's name has up to 249; partition, offset and time follow.
-const LONGEST_POSITION: usize = 249 + "-2147483647".len() + 2 * "-9223372036854775807".len();
+/// Characters of a position id, at most: after the topic's name follow partition, offset and time.
+const LONGEST_POSITION: usize = LONGEST_TOPIC + "-2147483647".len() + 2 * "-9223372036854775807".len();
 
 /// The event's id, given by upstream or the position id: 1–256 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn the_longest_position_id_is_read_back() {
         let origin = Origin {
-            topic: "t".repeat(249).into(),
+            topic: "t".repeat(LONGEST_TOPIC).into(),
             partition: Partition(i32::MAX),
             offset: Offset(i64::MAX),
             timestamp: Timestamp::from_millis(i64::MAX),

@@ -38,7 +38,7 @@ pub use event::{AccountId, Event, EventId, EventType, Facts, Header};
 pub use fault::Fault;
 pub use notice::{Notice, NoticeKind, StatusChange};
 pub use outcome::{ErrorKind, Outcome, OutcomeOf, OutcomeResult};
-pub use position::{AssignmentNumber, Offset, Origin, Partition, Position};
+pub use position::{AssignmentNumber, LONGEST_TOPIC, Offset, Origin, Partition, Position};
 pub use secret::Secret;
 pub use settlement::{Arrival, DeadLetter, DeadLetterReason, Held, Losses, Record, Resolution, Settled, Share};
 pub use successes::Successes;

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
+/// Characters of a topic's name that Kafka takes, at most.
+pub const LONGEST_TOPIC: usize = 249;
+
 /// A partition's number within its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

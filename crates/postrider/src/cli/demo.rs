@@ -5,6 +5,7 @@ use clap::Args;
 use super::End;
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::demo::{Length, run};
+use crate::process;
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -34,7 +35,7 @@ impl Demo {
         };
         telemetry::start(&telemetry)?;
         let count = self.count.or(self.exit.then_some(12));
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = process::runtime()?;
         runtime.block_on(run(Length { count, exit: self.exit }))?;
         Ok(End::Done)
     }
