@@ -6,9 +6,10 @@
 //! whose due time lies beyond that (a long `Retry-After`) comes out at `t + d` to hop to another topic.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use postrider_types::Timestamp;
 
 use crate::tracker::TopicPartition;

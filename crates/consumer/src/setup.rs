@@ -1,10 +1,11 @@
 //! What the poll thread is made of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use postrider_kafka::committer::Flush;
 use postrider_kafka::connection::Reachability;
 use postrider_types::settlement::HeldTotals;

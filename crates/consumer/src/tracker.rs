@@ -1,10 +1,10 @@
 //! The ledgers of all partitions this process owns, shared by the poll thread, which delivers, and
 //! the committer's thread, which settles.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use parking_lot::{Condvar, Mutex};
 use postrider_kafka::offsets::OffsetCommit;
 use postrider_types::{AssignmentNumber, Offset, Partition, Position};

@@ -5,10 +5,10 @@
 //! settled is handed on before anything else is read or started. When nobody takes settled records
 //! any more, nothing is sent that could not be recorded.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use postrider_types::outcome::Issuer;
 use postrider_types::{Clock, Delivery, Fault, Settled, Successes, Timestamp, Undelivered, WebhookId};
 use rand::SeedableRng;

@@ -7,9 +7,10 @@
 //! many places each kind gets of all in flight, [`share`] tells; the same holds within each lane.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::hash::Hash;
 
+use foldhash::{HashMap, HashMapExt};
 use tokio::time::Instant;
 
 use crate::lane::{Each, Kind, Lane, Load, share};

@@ -66,8 +66,9 @@ impl Running {
         let leave = move |made: std::thread::Result<Option<Made>>| {
             ends.leave((seat, made.unwrap_or_else(|_| panicked())));
         };
-        // Whatever is half done is dropped with the task.
-        tokio::spawn(AssertUnwindSafe(task).catch_unwind().map(leave));
+        // Whatever is half done is dropped with the task. It is boxed because the runtime moves what it is given several
+        // times, and a request takes some 3 KB.
+        tokio::spawn(AssertUnwindSafe(Box::pin(task)).catch_unwind().map(leave));
     }
 
     /// Waits for a task to end. Pends while there is none.

@@ -7,10 +7,10 @@
 
 mod judging;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use postrider_types::{Notice, StatusChange, Successes, Timestamp, Webhook, WebhookId};
 use tokio::time::Instant;
 

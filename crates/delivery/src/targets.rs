@@ -2,9 +2,9 @@
 //! delivery to the next. Two generations bound them: what is not asked for while the young one fills
 //! up is dropped with the old one.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt};
 use postrider_types::{Webhook, WebhookId};
 
 use crate::client::Clients;

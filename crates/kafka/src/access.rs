@@ -1,7 +1,7 @@
 //! Finds out, before anything is read or sent, whether Kafka allows what will be needed: by asking for things that
 //! change nothing. Only what Kafka refuses for lack of a right counts; what it does not answer is met later.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::connection::{Connection, Reachability, log_line};
-use crate::publisher::Publisher;
+use crate::publisher::{Partitions, Publisher};
 use crate::rights::{Needs, Operation, Resource, Right};
 use crate::tail::Quiet;
 
@@ -35,7 +35,7 @@ const SMALL: usize = 1_000_000;
 /// The rights that are missing, of what is needed on the topics that `exist`. Blocks, while everything is asked at
 /// once.
 #[must_use]
-pub fn missing(connection: &Connection, needs: &Needs, exist: &HashMap<String, i32>, runtime: &Handle) -> Vec<Right> {
+pub fn missing(connection: &Connection, needs: &Needs, exist: &Partitions, runtime: &Handle) -> Vec<Right> {
     let on = |operation| (operation, needs.topics(operation, exist));
     let (read, write, delete) = (on(Operation::Read), on(Operation::Write), on(Operation::Delete));
     std::thread::scope(|scope| {
@@ -199,7 +199,7 @@ fn no_writer(connection: &Connection, needs: &Needs) -> Option<Right> {
     }
     let id = connection.webhooks_id(&needs.group);
     let config = connection.producer(Some(&id), SMALL);
-    let publisher = Publisher::new(&config, HashMap::new(), Reachability::default(), None).ok()?;
+    let publisher = Publisher::new(&config, Partitions::default(), Reachability::default(), None).ok()?;
     let refused = publisher.take_place().err()?.code();
     (refused == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)).then(|| Right::on_id(id))
 }

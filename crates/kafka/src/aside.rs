@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 
 use crate::connection::Reachability;
 use crate::encode::{Encoder, Outgoing};
-use crate::publisher::{PublishError, Publisher};
+use crate::publisher::{Partitions, PublishError, Publisher};
 
 /// Publishes single outcomes.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Aside {
     /// # Errors
     /// When librdkafka refuses the configuration.
     pub fn new(config: &ClientConfig, encoder: Encoder, reachability: Reachability) -> Result<Self, KafkaError> {
-        let publisher = Publisher::new(config, std::collections::HashMap::new(), reachability, None)?;
+        let publisher = Publisher::new(config, Partitions::default(), reachability, None)?;
         Ok(Self {
             publisher: Mutex::new(publisher),
             encoder,

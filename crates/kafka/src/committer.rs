@@ -9,7 +9,6 @@
 //!   answer is lost for good, the committed offsets tell whether it took effect.
 //! - A call that may be repeated is repeated unchanged until the transaction's own time is over.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ use crate::encode::{Encoder, Outgoing};
 use crate::metrics::{Metrics, TransactionResult};
 use crate::offsets::{OffsetCommit, OffsetKeeper, share_out};
 use crate::pending::OwnCounts;
-use crate::publisher::{PublishError, Publisher};
+use crate::publisher::{Partitions, PublishError, Publisher};
 use crate::rights::{Right, denial};
 
 /// How long a batch that is open is left alone before what has settled meanwhile is added to it: being woken for each
@@ -73,7 +72,7 @@ pub struct Settings {
     /// With or without transactions.
     pub mode: Mode,
     /// The partitions of the topics whose records stick together.
-    pub partitions: HashMap<String, i32>,
+    pub partitions: Partitions,
     /// `consumer.commit_interval`
     pub interval: Duration,
     /// When a batch is full.

@@ -15,7 +15,7 @@ use tracing::debug;
 use crate::committer::Mode;
 use crate::connection::Reachability;
 use crate::encode::Outgoing;
-use crate::publisher::{PublishError, Publisher};
+use crate::publisher::{Partitions, PublishError, Publisher};
 
 /// How long one write may take, with all its tries.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -118,7 +118,7 @@ impl Journal {
     fn take_place<R>(&self) -> Result<Publisher, Failed<R>> {
         let publisher = Publisher::new(
             &self.config,
-            std::collections::HashMap::new(),
+            Partitions::default(),
             self.reachability.clone(),
             Some(self.topic.clone()),
         )?;

@@ -4,9 +4,9 @@
 //! cumulative numbers of what it parked and what it took up again. What waits is the difference, summed
 //! over all instances, those that are gone included.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use postrider_types::{OutcomeResult, Settled, Timestamp, WebhookId};
 use serde::{Deserialize, Serialize};
 
@@ -92,11 +92,14 @@ impl Touch {
     }
 }
 
+/// The counts of each webhook.
+pub type ByWebhook = HashMap<WebhookId, Counts>;
+
 /// This instance's own counts; what they would be is computed first, and kept once it is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnCounts {
     /// As they were told last.
-    told: HashMap<WebhookId, Counts>,
+    told: ByWebhook,
     stale: Duration,
 }
 
@@ -104,14 +107,14 @@ impl OwnCounts {
     /// Goes on from what the topic holds of this instance. A webhook that goes on succeeding is told of again
     /// when its last success that was told is `stale` old.
     #[must_use]
-    pub const fn new(told: HashMap<WebhookId, Counts>, stale: Duration) -> Self {
+    pub const fn new(told: ByWebhook, stale: Duration) -> Self {
         Self { told, stale }
     }
 
     /// The counts of the webhooks that are touched, as they would be after it.
     #[must_use]
-    pub fn preview<'a>(&self, touches: impl Iterator<Item = &'a Touch>) -> HashMap<WebhookId, Counts> {
-        let mut touched: HashMap<WebhookId, Counts> = HashMap::new();
+    pub fn preview<'a>(&self, touches: impl Iterator<Item = &'a Touch>) -> ByWebhook {
+        let mut touched: ByWebhook = HashMap::new();
         for touch in touches {
             match touch {
                 Touch::Released(webhook) => self.begin(&mut touched, webhook).completed += 1,
@@ -125,7 +128,7 @@ impl OwnCounts {
 
     /// The counts of the webhooks of which so many more deliveries are parked, as they would be after that.
     #[must_use]
-    pub fn parking<'a>(&self, parked: impl Iterator<Item = &'a WebhookId>) -> HashMap<WebhookId, Counts> {
+    pub fn parking<'a>(&self, parked: impl Iterator<Item = &'a WebhookId>) -> ByWebhook {
         let mut touched = HashMap::new();
         for webhook in parked {
             self.begin(&mut touched, webhook).appended += 1;
@@ -134,7 +137,7 @@ impl OwnCounts {
     }
 
     /// These counts are committed.
-    pub fn apply(&mut self, touched: HashMap<WebhookId, Counts>) {
+    pub fn apply(&mut self, touched: ByWebhook) {
         self.told.extend(touched);
     }
 
@@ -142,7 +145,7 @@ impl OwnCounts {
         self.told.get(webhook).copied().unwrap_or_default()
     }
 
-    fn begin<'a>(&self, touched: &'a mut HashMap<WebhookId, Counts>, webhook: &WebhookId) -> &'a mut Counts {
+    fn begin<'a>(&self, touched: &'a mut ByWebhook, webhook: &WebhookId) -> &'a mut Counts {
         touched.entry(webhook.clone()).or_insert_with(|| self.of(webhook))
     }
 }
@@ -182,7 +185,7 @@ impl PendingTable {
 
     /// What one instance told.
     #[must_use]
-    pub fn of_instance(&self, instance: &str) -> HashMap<WebhookId, Counts> {
+    pub fn of_instance(&self, instance: &str) -> ByWebhook {
         let told =
             |(webhook, all): (&WebhookId, &HashMap<String, Counts>)| Some((webhook.clone(), *all.get(instance)?));
         self.0.iter().filter_map(told).collect()

@@ -1,12 +1,12 @@
 //! A producer, with or without transactions: publishes one batch and its offsets, and tells how a
 //! failure has to be met.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fail::fail_point;
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -136,10 +136,13 @@ impl ProducerContext for Reports {
     }
 }
 
+/// How many partitions each topic has, by its name.
+pub type Partitions = HashMap<String, i32>;
+
 /// Publishes batches.
 pub struct Publisher {
     producer: Arc<BaseProducer<Reports>>,
-    partitions: HashMap<String, i32>,
+    partitions: Partitions,
     /// How long the identical call is repeated before the transaction is given up.
     patience: Duration,
 }
@@ -160,7 +163,7 @@ impl Publisher {
     /// When librdkafka refuses the configuration.
     pub fn new(
         config: &ClientConfig,
-        partitions: HashMap<String, i32>,
+        partitions: Partitions,
         reachability: Reachability,
         noted: Option<String>,
     ) -> Result<Self, KafkaError> {

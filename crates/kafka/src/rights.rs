@@ -3,9 +3,10 @@
 //! In Kafka READ, WRITE and DELETE each include DESCRIBE, and WRITE on a topic is enough for an idempotent producer,
 //! so neither is asked for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::publisher::Partitions;
 use crate::topics::Layout;
 
 /// What an ACL allows.
@@ -314,7 +315,7 @@ impl Needs {
 
     /// The topics on which the daemon needs an operation, among those that `exist`.
     #[must_use]
-    pub fn topics(&self, operation: Operation, exist: &HashMap<String, i32>) -> Vec<String> {
+    pub fn topics(&self, operation: Operation, exist: &Partitions) -> Vec<String> {
         let retired = self.layout.retired(exist.keys());
         let retry: Vec<String> = self
             .layout
@@ -493,7 +494,7 @@ mod tests {
             "tracking",
             "other",
         ];
-        let exist = exist.map(|name| (name.to_owned(), 1)).into();
+        let exist = exist.into_iter().map(|name| (name.to_owned(), 1)).collect();
         let mut read = needs().topics(Operation::Read, &exist);
         read.sort();
         assert_eq!(read, ["postrider.retry.5s", "postrider.retry.80s", "tracking"]);

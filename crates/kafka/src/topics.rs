@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerCon
 
 use crate::connection::{Reachability, is_refusal, log_line};
 use crate::encode::Limits;
+use crate::publisher::Partitions;
 use crate::rights::{Operation, Right, list};
 
 use plan::Settings;
@@ -408,7 +409,7 @@ pub struct Survey {
     /// What each topic takes.
     pub limits: Limits,
     /// Partitions of every topic of the cluster.
-    pub partitions: HashMap<String, i32>,
+    pub partitions: Partitions,
     /// Topics postrider writes to that do not exist.
     pub missing: Vec<String>,
     /// Source topics that do not exist.
@@ -430,7 +431,7 @@ fn replication(layout: &Layout, cluster: &Metadata) -> i32 {
     layout.topics.replication.unwrap_or_else(|| brokers.clamp(1, 3))
 }
 
-fn partition_counts(cluster: &Metadata) -> HashMap<String, i32> {
+fn partition_counts(cluster: &Metadata) -> Partitions {
     let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
     let existing = cluster
         .topics()

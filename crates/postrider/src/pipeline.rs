@@ -26,12 +26,12 @@ mod replays;
 mod tables;
 pub(crate) mod thread;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use foldhash::HashMap;
 use postrider_admin::{ApiSlot, Health, Server};
 use postrider_consumer::{Consumer, Members, Outlets, Setup};
 use postrider_delivery::Dispatcher;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fail::fail_point;
 use postrider_kafka::Mode;
 use postrider_kafka::encode::{self, Encoder, Outgoing};
-use postrider_kafka::pending::{OwnCounts, PendingTable};
+use postrider_kafka::pending::{ByWebhook, OwnCounts, PendingTable};
 use postrider_kafka::publisher::{PublishError, Publisher};
 use postrider_kafka::tail::Tail;
 use postrider_types::Parked;
@@ -135,10 +135,7 @@ fn failed(error: PublishError) -> Trouble {
 }
 
 /// What was told of parked deliveries before. Nobody else tells it now, so the topic's end holds the last of it.
-fn counted(
-    parts: &Parts,
-    stop: &CancellationToken,
-) -> Result<HashMap<postrider_types::WebhookId, postrider_kafka::pending::Counts>, Trouble> {
+fn counted(parts: &Parts, stop: &CancellationToken) -> Result<ByWebhook, Trouble> {
     let tail = Tail::open(&parts.connection.table(), &parts.results.pending);
     let tail = tail.map_err(|error| Trouble::Kafka(error.to_string()))?;
     let mut table = PendingTable::default();

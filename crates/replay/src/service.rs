@@ -1,7 +1,6 @@
 //! Replays as a part of the daemon: the table follows the topic, and while any replay is under way this instance asks
 //! for the seat and, when it has it, runs them. Whatever goes wrong here stops no delivery.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use postrider_kafka::encode::{Limits, document};
-use postrider_kafka::publisher::Publisher;
+use postrider_kafka::publisher::{Partitions, Publisher};
 use postrider_kafka::seat::Seat;
 use postrider_kafka::tail::Tail;
 use postrider_kafka::{Connection, Mode, Reachability, ResultsConfig};
@@ -53,7 +52,7 @@ pub struct Parts {
     /// What each topic takes.
     pub limits: Limits,
     /// Partitions of the topics whose records stick together.
-    pub partitions: HashMap<String, i32>,
+    pub partitions: Partitions,
     /// The delay of the smallest retry topic.
     pub tier: Duration,
     /// Reads source records as events.
@@ -108,7 +107,7 @@ impl Service {
     pub fn store(&self) -> Result<Arc<dyn Store>, String> {
         let parts = &self.parts;
         let config = parts.connection.producer(None, parts.limits.largest());
-        let publisher = Publisher::new(&config, HashMap::new(), parts.reachability.clone(), None);
+        let publisher = Publisher::new(&config, Partitions::default(), parts.reachability.clone(), None);
         Ok(Arc::new(TopicStore {
             publisher: Arc::new(Mutex::new(publisher.map_err(|error| error.to_string())?)),
             topic: parts.results.replays.as_str().into(),

@@ -2,9 +2,9 @@
 //! whole, so an event is routed by one state of the world. What an event costs depends on the webhooks
 //! of its own account and type alone.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet, HashSetExt};
 use postrider_types::webhook::WebhookStatus;
 use postrider_types::{AccountId, Event, EventType, Fault, Webhook, WebhookId};
 

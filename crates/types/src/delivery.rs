@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::event::{Event, EventId};
 use crate::hex;
-use crate::position::{Origin, written};
+use crate::position::Origin;
 use crate::settlement::Share;
 use crate::trace::SpanId;
 use crate::webhook::{Webhook, WebhookId};
@@ -27,7 +27,7 @@ impl DeliveryId {
     /// The id of what the record at `origin` owes to `webhook`.
     #[must_use]
     pub fn new(origin: &Origin, webhook: &WebhookId) -> Self {
-        Self(written(format_args!("{origin}.{webhook}")))
+        Self(origin.text_and([".", webhook.as_str()]))
     }
 
     /// The id of a Test or a first connection, which no record brought.

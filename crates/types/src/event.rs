@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::position::{LONGEST_TOPIC, Origin, written};
+use crate::position::{LONGEST_TOPIC, Origin};
 
 /// What kind of fact an event is. Closed, so it can be a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -157,7 +157,7 @@ impl<'de> Deserialize<'de> for EventId {
 impl From<&Origin> for EventId {
     /// The position id, for records that bring no id of their own.
     fn from(origin: &Origin) -> Self {
-        Self(written(format_args!("{origin}")).into())
+        Self(origin.text_and(["", ""]).into())
     }
 }
 

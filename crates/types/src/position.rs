@@ -76,15 +76,6 @@ pub struct Origin {
     pub timestamp: Timestamp,
 }
 
-/// A text that is made for every event or delivery: longer than most, so that it does not grow while it is written.
-pub(crate) fn written(text: fmt::Arguments<'_>) -> String {
-    const LONG: usize = 96;
-    let mut written = String::with_capacity(LONG);
-    // A string takes everything.
-    let _ = fmt::write(&mut written, text);
-    written
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -99,6 +90,29 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
+    /// Its text, and more behind it. Every event and every delivery has one, and to format it takes several times as
+    /// long as to put it together.
+    pub(crate) fn text_and(&self, more: [&str; 2]) -> String {
+        let [mut partition, mut offset, mut timestamp] = [itoa::Buffer::new(); 3];
+        let digits = [
+            partition.format(self.partition.0),
+            offset.format(self.offset.0),
+            timestamp.format(self.timestamp.as_millis()),
+        ];
+        [
+            &*self.topic,
+            "-",
+            digits[0],
+            "-",
+            digits[1],
+            "-",
+            digits[2],
+            more[0],
+            more[1],
+        ]
+        .concat()
+    }
+
     /// What outcomes tell of it.
     #[must_use]
     pub fn source(&self) -> Source {
@@ -119,4 +133,26 @@ pub struct Source {
     pub partition: Partition,
     /// The offset.
     pub offset: Offset,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_text_that_is_put_together_is_the_one_that_is_shown(
+            topic in "[a-z.]{1,20}", partition: i32, offset: i64, millis: i64,
+        ) {
+            let origin = Origin {
+                topic: topic.into(),
+                partition: Partition(partition),
+                offset: Offset(offset),
+                timestamp: Timestamp::from_millis(millis),
+            };
+            prop_assert_eq!(origin.text_and([".", "wh_1"]), format!("{origin}.wh_1"));
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! When webhooks last took a delivery, from whichever instance: what one instance learns from the others, and
 //! judges by before it disables a webhook that fails with itself.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use parking_lot::RwLock;
 
 use crate::clock::Timestamp;

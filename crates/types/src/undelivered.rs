@@ -6,10 +6,11 @@
 //! ones only so many are told apart per webhook that memory does not grow with them; what is taken together counts as
 //! its oldest, until its last is due: an age may be told too long for a while, and is never told too short.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Timestamp};

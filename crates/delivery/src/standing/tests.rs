@@ -121,7 +121,7 @@ fn days_of_failures_disable_unless_a_success_came_between() {
 #[test]
 fn what_the_proxy_did_is_not_held_against_the_endpoint() {
     let webhook = hook("wh_1");
-    let mut desk = Desk::new([(webhook.id.clone(), Timestamp::from_millis(0))].into());
+    let mut desk = Desk::new(HashMap::from_iter([(webhook.id.clone(), Timestamp::from_millis(0))]));
     for _ in 0..10 {
         assert_eq!(desk.find(&webhook, Finding::Unknown), Effects::default());
     }

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use postrider_types::outcome::Issuer;
@@ -40,7 +40,7 @@ impl Desk {
         let schedule = Arc::new(Schedule::new(&config.retry).unwrap());
         let clock = Clock::starting_at(NOW);
         let undelivered = Undelivered::new(clock);
-        let seeds = HashMap::new();
+        let seeds = foldhash::HashMap::default();
         let standings = Standings::new(
             config,
             Arc::clone(&issuer.instance),

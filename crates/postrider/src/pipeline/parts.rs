@@ -106,9 +106,9 @@ impl Core {
         let all = sources.clone().into_iter().chain(retry.clone()).collect();
         let shared = Shared::default();
         let (by_first, by_second) = if retry.is_empty() {
-            (all, HashMap::new())
+            (all, TopicMap::default())
         } else {
-            (HashMap::new(), all)
+            (TopicMap::default(), all)
         };
         let of_sources = Part {
             topics: sources,

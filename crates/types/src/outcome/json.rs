@@ -3,104 +3,148 @@
 
 use serde::Serialize;
 
-use super::OutcomeOf;
+use super::{OutcomeOf, ResponseFacts};
 use crate::clock::Timestamp;
+use crate::position::Source;
+
+/// A field's name as it stands in an object, so that it is written in one piece. Names need no escapes.
+macro_rules! name {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
 
 impl OutcomeOf<'_> {
     /// Appends the outcome as JSON.
     pub fn write_json(&self, json: &mut Vec<u8>) {
         let mut object = Object::begin(json);
-        object.text("schema", &self.schema);
-        object.text("delivery_id", self.delivery_id.as_str());
-        object.text("event_id", self.event_id.as_str());
-        object.text("webhook_id", self.webhook_id.as_str());
-        object.text("account_id", self.account_id.as_str());
-        object.text("event", self.event.as_str());
-        object.value("trigger", &self.trigger);
-        object.text("endpoint", &self.endpoint);
-        object.text_or_null("order_id", self.order_id.as_deref());
-        object.text_or_null("transaction_id", self.transaction_id.as_deref());
-        object.text_or_null("tracking", self.tracking.as_deref());
-        object.text_or_null("carrier", self.carrier.as_deref());
-        object.value("code", &self.code);
-        object.text_or_null("message", self.message.as_deref());
-        object.value("is_return", &self.is_return);
-        object.text_or_null("replay", self.replay.as_deref());
-        object.text("result", self.result.as_str());
-        object.value("attempt", &self.attempt);
-        object.value("retry", &self.retry);
-        object.value("max_retries", &self.max_retries);
-        object.value("status_code", &self.status_code);
-        object.text_or_null("status_text", self.status_text.as_deref());
-        object.value("error", &self.error);
-        object.time_or_null("date_start", self.date_start);
-        object.time_or_null("date_end", self.date_end);
-        object.value("time_spent_ms", &self.time_spent_ms);
-        object.time_or_null("next_attempt_at", self.next_attempt_at);
-        object.time_or_null("event_time", Some(self.event_time));
-        object.value("source", &self.source);
-        object.value("request", &self.request);
-        object.value("response", &self.response);
-        object.text_or_null("trace_id", self.trace_id.as_deref());
-        object.text("instance", &self.instance);
+        object.text(name!("schema"), &self.schema);
+        object.text(name!("delivery_id"), self.delivery_id.as_str());
+        object.text(name!("event_id"), self.event_id.as_str());
+        object.text(name!("webhook_id"), self.webhook_id.as_str());
+        object.text(name!("account_id"), self.account_id.as_str());
+        object.text(name!("event"), self.event.as_str());
+        object.value(name!("trigger"), &self.trigger);
+        object.text(name!("endpoint"), &self.endpoint);
+        object.text_or_null(name!("order_id"), self.order_id.as_deref());
+        object.text_or_null(name!("transaction_id"), self.transaction_id.as_deref());
+        object.text_or_null(name!("tracking"), self.tracking.as_deref());
+        object.text_or_null(name!("carrier"), self.carrier.as_deref());
+        object.value(name!("code"), &self.code);
+        object.text_or_null(name!("message"), self.message.as_deref());
+        object.value(name!("is_return"), &self.is_return);
+        object.text_or_null(name!("replay"), self.replay.as_deref());
+        object.text(name!("result"), self.result.as_str());
+        object.value(name!("attempt"), &self.attempt);
+        object.value(name!("retry"), &self.retry);
+        object.value(name!("max_retries"), &self.max_retries);
+        object.value(name!("status_code"), &self.status_code);
+        object.text_or_null(name!("status_text"), self.status_text.as_deref());
+        object.value(name!("error"), &self.error);
+        object.time_or_null(name!("date_start"), self.date_start);
+        object.time_or_null(name!("date_end"), self.date_end);
+        object.value(name!("time_spent_ms"), &self.time_spent_ms);
+        object.time_or_null(name!("next_attempt_at"), self.next_attempt_at);
+        object.time_or_null(name!("event_time"), Some(self.event_time));
+        match &self.source {
+            Some(source) => write_source(object.begin_in(name!("source")), source),
+            None => object.null(name!("source")),
+        }
+        let mut request = object.begin_in(name!("request"));
+        request.value(name!("body_bytes"), &self.request.body_bytes);
+        request.end();
+        match &self.response {
+            Some(response) => write_response(object.begin_in(name!("response")), response),
+            None => object.null(name!("response")),
+        }
+        object.text_or_null(name!("trace_id"), self.trace_id.as_deref());
+        object.text(name!("instance"), &self.instance);
         object.end();
     }
 }
 
-/// An object that is being written.
+fn write_source(mut object: Object<'_>, source: &Source) {
+    object.text(name!("topic"), &source.topic);
+    object.value(name!("partition"), &source.partition);
+    object.value(name!("offset"), &source.offset);
+    object.end();
+}
+
+fn write_response(mut object: Object<'_>, response: &ResponseFacts) {
+    object.text_or_null(name!("content_type"), response.content_type.as_deref());
+    object.text(name!("body"), &response.body);
+    object.value(name!("truncated"), &response.truncated);
+    object.end();
+}
+
+/// An object that is being written. Each name comes with a comma before it; that of the first becomes the brace.
 struct Object<'a> {
     json: &'a mut Vec<u8>,
-    separator: u8,
+    begun_at: usize,
 }
 
 impl<'a> Object<'a> {
     const fn begin(json: &'a mut Vec<u8>) -> Self {
-        Self { json, separator: b'{' }
+        let begun_at = json.len();
+        Self { json, begun_at }
+    }
+
+    /// An object as the value of a field.
+    fn begin_in(&mut self, name: &'static str) -> Object<'_> {
+        self.name(name);
+        Object::begin(self.json)
     }
 
     fn end(self) {
+        self.json[self.begun_at] = b'{';
         self.json.push(b'}');
     }
 
-    /// The name of a field; it needs no escapes.
-    fn name(&mut self, name: &str) {
-        self.json.push(self.separator);
-        self.separator = b',';
-        self.json.push(b'"');
+    // Inlined, so that its length is known: what is copied for a few bytes costs more to call than to do.
+    #[inline]
+    fn name(&mut self, name: &'static str) {
         self.json.extend_from_slice(name.as_bytes());
-        self.json.extend_from_slice(b"\":");
     }
 
-    fn text(&mut self, name: &str, text: &str) {
+    #[inline]
+    fn text(&mut self, name: &'static str, text: &str) {
         self.name(name);
-        if is_plain(text) {
-            self.plain(text.as_bytes());
-        } else {
-            self.json(text);
-        }
+        self.quoted(text);
     }
 
-    fn text_or_null(&mut self, name: &str, text: Option<&str>) {
+    #[inline]
+    fn text_or_null(&mut self, name: &'static str, text: Option<&str>) {
         match text {
             Some(text) => self.text(name, text),
             None => self.null(name),
         }
     }
 
-    fn time_or_null(&mut self, name: &str, time: Option<Timestamp>) {
+    #[inline]
+    fn time_or_null(&mut self, name: &'static str, time: Option<Timestamp>) {
         let Some(time) = time else { return self.null(name) };
         self.name(name);
         self.plain(&time.text());
     }
 
-    fn value(&mut self, name: &str, value: &impl Serialize) {
+    #[inline]
+    fn value(&mut self, name: &'static str, value: &impl Serialize) {
         self.name(name);
         self.json(value);
     }
 
-    fn null(&mut self, name: &str) {
+    #[inline]
+    fn null(&mut self, name: &'static str) {
         self.name(name);
         self.json.extend_from_slice(b"null");
+    }
+
+    fn quoted(&mut self, text: &str) {
+        if is_plain(text) {
+            self.plain(text.as_bytes());
+        } else {
+            self.json(text);
+        }
     }
 
     fn plain(&mut self, text: &[u8]) {

@@ -385,7 +385,9 @@ async fn a_webhook_that_has_failed_for_days_is_disabled_at_its_next_failure() {
     let mut parts = parts(&config, &registry);
     let (old, recent) = (hook("wh_old", &receiver), hook("wh_recent", &receiver));
     let ago = |secs: i64| Timestamp::from_millis(START.as_millis() - secs * 1_000);
-    parts.failing_since = [(old.id.clone(), ago(5 * 86_400)), (recent.id.clone(), ago(4 * 86_400))].into();
+    parts
+        .failing_since
+        .extend([(old.id.clone(), ago(5 * 86_400)), (recent.id.clone(), ago(4 * 86_400))]);
     let mut stage = Stage::of(&config, parts, registry, 64);
     stage.offer(&recent).await;
     let one = stage.next().await;

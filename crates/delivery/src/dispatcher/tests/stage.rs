@@ -47,7 +47,7 @@ pub(super) fn parts(config: &Config, registry: &Registry) -> Parts {
         policy,
         metrics,
         random: StdRng::seed_from_u64(1),
-        failing_since: std::collections::HashMap::new(),
+        failing_since: foldhash::HashMap::default(),
         successes: postrider_types::Successes::default(),
         undelivered: postrider_types::Undelivered::new(Clock::starting_at(START)),
         largest_parked: 1_048_588,
