@@ -93,23 +93,22 @@ enum Known {
 }
 
 impl Known {
-    const NAMES: [(&'static str, Self); 9] = [
-        ("event", Self::Event),
-        ("account_id", Self::AccountId),
-        ("OrderID", Self::OrderId),
-        ("TransactionID", Self::TransactionId),
-        ("tracking", Self::Tracking),
-        ("TrackingCarrier", Self::TrackingCarrier),
-        ("is_return", Self::IsReturn),
-        ("code", Self::Code),
-        ("message", Self::Message),
-    ];
+    // The last of them tells how many there are.
+    const COUNT: usize = Self::Message as usize + 1;
 
     fn of(key: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(name, _)| *name == key)
-            .map(|(_, known)| *known)
+        Some(match key {
+            "event" => Self::Event,
+            "account_id" => Self::AccountId,
+            "OrderID" => Self::OrderId,
+            "TransactionID" => Self::TransactionId,
+            "tracking" => Self::Tracking,
+            "TrackingCarrier" => Self::TrackingCarrier,
+            "is_return" => Self::IsReturn,
+            "code" => Self::Code,
+            "message" => Self::Message,
+            _ => return None,
+        })
     }
 
     /// Whether a second one makes the payload ambiguous: who it belongs to, or what it is about.
@@ -130,7 +129,7 @@ impl<'de> Visitor<'de> for Top {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut scan = Scan::default();
-        let mut seen = [false; Known::NAMES.len()];
+        let mut seen = [false; Known::COUNT];
         while let Some(key) = map.next_key::<Key<'de>>()? {
             let Some(known) = Known::of(key.0.as_ref()) else {
                 map.next_value_seed(Checked { depth: 1 })?;

@@ -21,9 +21,9 @@ impl OutcomeOf<'_> {
         object.text(name!("schema"), &self.schema);
         object.text(name!("delivery_id"), self.delivery_id.as_str());
         object.text(name!("event_id"), self.event_id.as_str());
-        object.text(name!("webhook_id"), self.webhook_id.as_str());
-        object.text(name!("account_id"), self.account_id.as_str());
-        object.text(name!("event"), self.event.as_str());
+        object.word(name!("webhook_id"), self.webhook_id.as_str());
+        object.word(name!("account_id"), self.account_id.as_str());
+        object.word(name!("event"), self.event.as_str());
         object.value(name!("trigger"), &self.trigger);
         object.text(name!("endpoint"), &self.endpoint);
         object.text_or_null(name!("order_id"), self.order_id.as_deref());
@@ -34,7 +34,7 @@ impl OutcomeOf<'_> {
         object.text_or_null(name!("message"), self.message.as_deref());
         object.value(name!("is_return"), &self.is_return);
         object.text_or_null(name!("replay"), self.replay.as_deref());
-        object.text(name!("result"), self.result.as_str());
+        object.word(name!("result"), self.result.as_str());
         object.value(name!("attempt"), &self.attempt);
         object.value(name!("retry"), &self.retry);
         object.value(name!("max_retries"), &self.max_retries);
@@ -110,6 +110,13 @@ impl<'a> Object<'a> {
     fn text(&mut self, name: &'static str, text: &str) {
         self.name(name);
         self.quoted(text);
+    }
+
+    /// A text of which its type says that nothing in it needs an escape.
+    #[inline]
+    fn word(&mut self, name: &'static str, word: &str) {
+        self.name(name);
+        self.plain(word.as_bytes());
     }
 
     #[inline]
