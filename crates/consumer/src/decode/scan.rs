@@ -198,8 +198,13 @@ impl<'de> Deserialize<'de> for Key<'de> {
 /// Reads a known field's value, whose text was only skimmed so far.
 fn read(raw: &RawValue) -> serde_json::Result<Field<'_>> {
     let text = raw.get();
-    if text.starts_with('"') {
-        return Ok(Field::Text(serde_json::from_str::<Key<'_>>(text)?.0));
+    if let Some(string) = text.strip_prefix('"') {
+        // Skimming looks at all of a string but what its escapes come to.
+        let as_it_stands = string.strip_suffix('"').filter(|string| !string.contains('\\'));
+        return Ok(Field::Text(match as_it_stands {
+            Some(string) => string.into(),
+            None => serde_json::from_str::<Key<'_>>(text)?.0,
+        }));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     Checked { depth: 1 }.deserialize(&mut reader)?;

@@ -238,6 +238,19 @@ proptest! {
     }
 
     #[test]
+    fn a_text_is_read_as_it_was_meant_with_and_without_escapes(text in "[a-zé𝄞\"\\\\/\\u{0}-\\u{1f}]{0,20}|[a-z]{0,20}") {
+        let value = serde_json::json!({ "message": text, "event": text }).to_string();
+        let found = scan(value.as_bytes()).unwrap();
+        prop_assert_eq!(found.facts.message.as_deref(), Some(&*text));
+        prop_assert_eq!(found.event, scan::Field::Text(text.into()));
+    }
+
+    #[test]
+    fn a_text_with_what_must_be_escaped_is_refused(char in "[\\u{0}-\\u{1f}\"]") {
+        prop_assert_eq!(reason(format!(r#"{{"message":"a{char}b"}}"#)), Some("not_json"));
+    }
+
+    #[test]
     fn a_cut_document_is_never_taken(value in json().prop_filter("an object", serde_json::Value::is_object), cut in 1..50_usize) {
         let text = value.to_string();
         let end = text.len().saturating_sub(cut);
