@@ -135,7 +135,7 @@ impl Target {
                 Reply::Answered(answer)
             }
             Reply::Failed(mut failure) => {
-                failure.message = self.scrubber.scrub(&failure.message);
+                failure.message = self.scrubber.scrub(failure.message);
                 Reply::Failed(failure)
             }
         }

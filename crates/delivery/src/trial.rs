@@ -180,7 +180,7 @@ impl One<'_> {
 
 fn scrubbed(scrubber: &Scrubber, failure: Failure) -> Failure {
     Failure {
-        message: scrubber.scrub(&failure.message),
+        message: scrubber.scrub(failure.message),
         ..failure
     }
 }
@@ -207,7 +207,7 @@ fn response(received: &Received, scrubber: &Scrubber) -> SeenResponse {
     SeenResponse {
         status: code,
         text: status::meaning(code).into_owned(),
-        headers: shown(&received.headers, |value| scrubber.scrub(&text(value))),
+        headers: shown(&received.headers, |value| scrubber.scrub(text(value))),
         body: facts.body,
         truncated: facts.truncated,
     }

@@ -14,7 +14,7 @@ pub fn of(bytes: &[u8]) -> String {
 
 /// Adds two digits for each byte.
 pub fn push(text: &mut String, bytes: &[u8]) {
-    // In pieces: a text checks its room, and for a character's bounds, each time it grows.
+    // In pieces: a text looks for room each time that something is added.
     for piece in bytes.chunks(PIECE) {
         let mut digits = [0; 2 * PIECE];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(piece) {

@@ -78,20 +78,13 @@ pub struct Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}-{}-{}-{}",
-            self.topic,
-            self.partition,
-            self.offset,
-            self.timestamp.as_millis()
-        )
+        f.write_str(&self.text_and(["", ""]))
     }
 }
 
 impl Origin {
-    /// Its text, and more behind it. Every event and every delivery has one, and to format it takes several times as
-    /// long as to put it together.
+    /// Its text, topic, partition, offset and time in milliseconds, and more behind it. Put together and not formatted:
+    /// every event and every delivery has one, and formatting takes longer.
     pub(crate) fn text_and(&self, more: [&str; 2]) -> String {
         let [mut partition, mut offset, mut timestamp] = [itoa::Buffer::new(); 3];
         let digits = [
@@ -143,16 +136,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_text_that_is_put_together_is_the_one_that_is_shown(
+        fn the_text_is_topic_partition_offset_and_milliseconds(
             topic in "[a-z.]{1,20}", partition: i32, offset: i64, millis: i64,
         ) {
             let origin = Origin {
-                topic: topic.into(),
+                topic: topic.as_str().into(),
                 partition: Partition(partition),
                 offset: Offset(offset),
                 timestamp: Timestamp::from_millis(millis),
             };
-            prop_assert_eq!(origin.text_and([".", "wh_1"]), format!("{origin}.wh_1"));
+            let text = format!("{topic}-{partition}-{offset}-{millis}");
+            prop_assert_eq!(origin.text_and([".", "wh_1"]), format!("{text}.wh_1"));
+            prop_assert_eq!(origin.to_string(), text);
         }
     }
 }

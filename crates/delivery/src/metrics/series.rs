@@ -1,9 +1,9 @@
 //! The series that carry a webhook's id: only so many webhooks get their own, whoever comes first; the
 //! rest are counted together as `other`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use foldhash::HashSet;
 use parking_lot::Mutex;
 use postrider_types::WebhookId;
 use prometheus::{IntCounterVec, Registry};
