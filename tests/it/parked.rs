@@ -10,6 +10,7 @@ use postrider_tests::{Answer, Daemon, Receiver, Scene, Sent, promise};
 use postrider_types::{Clock, Outcome, OutcomeResult, Timestamp};
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::delivery::webhook;
 
@@ -114,6 +115,50 @@ async fn parked_deliveries_go_to_todays_url_or_are_skipped_by_what_their_webhook
     }
     let nothing_waits = || async { Ok((daemon.metric("postrider_webhook_pending", &[]).await? == 0.0).then_some(())) };
     until("nothing to be parked any more", PATIENCE, nothing_waits).await
+}
+
+/// One topic that is gone keeps the whole transaction from going on, and the producer may fail for good of it.
+#[tokio::test]
+async fn a_retry_topic_that_is_gone_is_named_by_readyz_until_it_is_made_anew() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let failed_once = [Answer::status(503), Answer::ok(), Answer::status(503), Answer::ok()];
+    receiver.answer("/hook", failed_once);
+    let mut scene = Scene::new("parked").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    scene.config["kafka"]["properties"] =
+        json!({ "topic.metadata.refresh.interval.ms": 500, "message.timeout.ms": 2_000 });
+    let daemon = scene.start().await?;
+    let topic = scene.topic("tracking");
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+    scene.outcomes(2).await?;
+
+    let gone = scene.topic("retry.500ms");
+    gone.delete().await?;
+    daemon.says("has vanished").await?;
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+    let words = format!("the topic {} did not take a record", gone.name());
+    let said = daemon.says("was not committed").await?;
+    assert!(said.contains(&words), "{said}");
+    let is_named = || async {
+        let (ready, reasons) = daemon.get("/readyz").await?;
+        Ok((ready == 503 && reasons.contains(&words)).then_some(()))
+    };
+    until("/readyz to name the topic", PATIENCE, is_named).await?;
+    // Through some of its attempts, and the making of a new producer between them.
+    let made_anew = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < made_anew {
+        assert_eq!(is_named().await?, Some(()), "{}", daemon.get("/readyz").await?.1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    scene.create_topics().await?;
+    let outcomes = scene.outcomes(4).await?;
+    let succeeded = outcomes
+        .iter()
+        .filter(|outcome| outcome.result == OutcomeResult::Success);
+    assert_eq!(succeeded.count(), 2, "{outcomes:?}");
+    let is_ready = || async { Ok((daemon.get("/readyz").await?.0 == 200).then_some(())) };
+    until("/readyz to say yes", PATIENCE, is_ready).await
 }
 
 const PAUSED: &str = "postrider_partitions_paused";

@@ -83,7 +83,7 @@ impl Batch {
     }
 
     /// The records to publish, in order.
-    pub fn records(&self) -> impl Iterator<Item = &Outgoing> {
+    pub fn records(&self) -> impl Iterator<Item = &Outgoing> + Clone {
         self.records.iter()
     }
 

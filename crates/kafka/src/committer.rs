@@ -152,6 +152,7 @@ impl Committer {
             trouble,
         };
         committer.take_place()?;
+        committer.trouble.note(None);
         Ok(committer)
     }
 
@@ -187,7 +188,6 @@ impl Committer {
             }
         }
         info!("Ready to commit in transactions");
-        self.trouble.note(None);
         Ok(())
     }
 
@@ -291,6 +291,8 @@ impl Committer {
                 return Ok(());
             }
         }
+        // All of it is another instance's to commit now.
+        self.trouble.note(None);
         Ok(())
     }
 
@@ -356,7 +358,7 @@ impl Committer {
             warn!(error, "A batch was not committed; trying the same batch again");
             match self.abort() {
                 Ok(()) => return self.pause(backoff).map(|()| false),
-                Err(error) => warn!(%error, "The transaction could not be aborted"),
+                Err(error) => warn!(error = error.sentence(), "The transaction could not be aborted"),
             }
         }
         self.recover(failed, offsets)

@@ -1,6 +1,7 @@
 //! A producer, with or without transactions: publishes one batch and its offsets, and tells how a
 //! failure has to be met.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,6 +28,9 @@ const INIT: Duration = Duration::from_secs(10);
 /// A frozen cluster holds a call for 30 s, whatever it was given, and lets go of it again; what takes longer than
 /// this does not come back.
 const LONGEST_CALL: Duration = Duration::from_secs(45);
+
+/// How long a cluster that takes no records is asked for one of their topics.
+const ASK: Duration = Duration::from_secs(1);
 
 /// How long acknowledgements are waited for before they are looked for again.
 const NAP: Duration = Duration::from_micros(500);
@@ -78,6 +82,17 @@ impl PublishError {
             }
             Self::Stuck => None,
         }
+    }
+
+    /// Whether one topic's trouble may be told of as another's. A topic that is not there keeps the whole transaction
+    /// from going on: which of its records is given up first is chance.
+    fn may_come_of_another_topic(&self) -> bool {
+        use RDKafkaErrorCode::{MessageTimedOut, PurgeInflight, PurgeQueue, UnknownTopic};
+        matches!(self, Self::Again(_) | Self::Refused { .. })
+            && matches!(
+                self.code(),
+                Some(MessageTimedOut | PurgeInflight | PurgeQueue | UnknownTopic)
+            )
     }
 
     fn of(error: KafkaError) -> Self {
@@ -207,7 +222,7 @@ impl Publisher {
     /// [`PublishError`]; the transaction is still to be aborted.
     pub fn publish_in_transaction<'a>(
         &self,
-        records: impl Iterator<Item = &'a Outgoing>,
+        records: impl Iterator<Item = &'a Outgoing> + Clone,
         sequence: u32,
     ) -> Result<(), PublishError> {
         self.producer.begin_transaction().map_err(PublishError::of)?;
@@ -218,7 +233,22 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError::Refused`] when any was not: then all may be published twice.
-    pub fn send_all<'a>(&self, records: impl Iterator<Item = &'a Outgoing>, sequence: u32) -> Result<(), PublishError> {
+    pub fn send_all<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Outgoing> + Clone,
+        sequence: u32,
+    ) -> Result<(), PublishError> {
+        let sent = self.send_each(records.clone(), sequence);
+        sent.map_err(|error| {
+            let cause = error
+                .may_come_of_another_topic()
+                .then(|| self.unwell(records))
+                .flatten();
+            cause.unwrap_or(error)
+        })
+    }
+
+    fn send_each<'a>(&self, records: impl Iterator<Item = &'a Outgoing>, sequence: u32) -> Result<(), PublishError> {
         let failed_before = self.producer.context().failed.load(Ordering::Relaxed);
         *self.producer.context().refused.lock() = None;
         for record in records {
@@ -240,6 +270,22 @@ impl Publisher {
             topic: topic.into(),
             source,
         })
+    }
+
+    /// The refusal of the first of the records' topics that the cluster says something is wrong with.
+    fn unwell<'a>(&self, records: impl Iterator<Item = &'a Outgoing>) -> Option<PublishError> {
+        let topics: BTreeSet<&str> = records.map(|record| &*record.topic).collect();
+        for topic in topics {
+            let metadata = self.producer.client().fetch_metadata(Some(topic), ASK).ok()?;
+            let error = metadata.topics().iter().find_map(|topic| topic.error());
+            if let Some(error) = error {
+                return Some(PublishError::Refused {
+                    topic: topic.into(),
+                    source: KafkaError::MessageProduction(error.into()),
+                });
+            }
+        }
+        None
     }
 
     fn send(&self, outgoing: &Outgoing, sequence: u32) -> Result<(), PublishError> {
