@@ -13,6 +13,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
+use tokio::time::Instant;
 
 use crate::connection::{Reachability, is_refusal, log_line};
 use crate::encode::Limits;
@@ -23,6 +24,9 @@ use plan::Settings;
 pub use plan::{DEFAULT_MAX_RECORD, Layout, TopicPlan};
 
 const CALL: Duration = Duration::from_secs(10);
+/// How long it may take until every broker knows of a topic that was just made.
+const SPREAD: Duration = Duration::from_secs(2);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// More events than a client has when it could not connect.
 const EVENTS: usize = 100;
 
@@ -362,34 +366,43 @@ impl Topics {
     }
 
     /// What may be seen, and the rights that are missing for the rest.
+    ///
+    /// The client drops a topic's own error and tells of no settings instead. Either they may not be seen, or the broker
+    /// that was asked does not know yet of a topic that was just made: so that is asked again for a moment.
     async fn describe_allowed(&self, names: &[&str]) -> Result<(Described, Vec<Right>), TopicsError> {
+        let (mut described, mut blank) = (Described::new(), names.to_vec());
+        let deadline = Instant::now() + SPREAD;
+        while !blank.is_empty() {
+            let answered = self.describe_once(&blank).await?;
+            blank.retain(|name| !answered.contains_key(*name));
+            described.extend(answered);
+            if blank.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+        let closed = blank
+            .iter()
+            .map(|name| Right::on_topic(Operation::DescribeConfigs, *name));
+        Ok((described, closed.collect()))
+    }
+
+    /// The topics' settings, where there are any in the answer.
+    async fn describe_once(&self, names: &[&str]) -> Result<Described, TopicsError> {
         let refused = |source| TopicsError::Refused {
             what: "describe topics".to_owned(),
             source,
         };
-        if names.is_empty() {
-            return Ok((HashMap::new(), Vec::new()));
-        }
         let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        let answers = self
-            .admin
-            .describe_configs(&resources, &options())
-            .await
-            .map_err(refused)?;
-        let (mut described, mut closed) = (HashMap::new(), Vec::new());
-        for (name, answer) in names.iter().zip(answers) {
-            match answer {
-                // The client drops a topic's own error; every topic that may be seen has settings.
-                Ok(resource) if resource.entries.is_empty() => {
-                    closed.push(Right::on_topic(Operation::DescribeConfigs, *name));
-                }
-                Ok(resource) => {
-                    described.insert((*name).to_owned(), entries(resource));
-                }
-                Err(code) => return Err(refused(KafkaError::AdminOp(code))),
+        let asked = self.admin.describe_configs(&resources, &options()).await;
+        let mut described = Described::new();
+        for (name, answer) in names.iter().zip(asked.map_err(refused)?) {
+            let resource = answer.map_err(|code| refused(KafkaError::AdminOp(code)))?;
+            if !resource.entries.is_empty() {
+                described.insert((*name).to_owned(), entries(resource));
             }
         }
-        Ok((described, closed))
+        Ok(described)
     }
 }
 
