@@ -163,6 +163,33 @@ async fn a_retry_topic_that_is_gone_is_named_by_readyz_until_it_is_made_anew() -
 
 const PAUSED: &str = "postrider_partitions_paused";
 
+/// Of what the client does not read it does not know the end.
+#[tokio::test]
+async fn the_lag_of_a_partition_grows_while_it_rests() -> Result<()> {
+    const PARKED: f64 = 20.0;
+    let receiver = Receiver::start().await?;
+    receiver.answer("/hook", [Answer::status(503)]);
+    let mut scene = Scene::new("parked").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    scene.config["delivery"]["retry"] = json!({ "initial": "10m", "multiplier": 1, "jitter": 0 });
+    scene.config["topics"]["retry_partitions"] = json!(1);
+    let daemon = scene.start().await?;
+    let topic = scene.topic("tracking");
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+    let rests = || async { Ok((daemon.metric(PAUSED, &[]).await? == 1.0).then_some(())) };
+    until("the retry partition to rest", PATIENCE, rests).await?;
+
+    topic
+        .produce((1..20).map(|_| Sent::value(sample("tracking_update"))))
+        .await?;
+    let label = format!("topic=\"{}\"", scene.topic("retry.600s").name());
+    // Offsets: the end of each transaction has one, too.
+    let counted = || async { Ok((daemon.metric("postrider_consumer_lag", &[&label]).await? >= PARKED).then_some(())) };
+    until("the lag to count what was parked since", PATIENCE, counted).await?;
+    assert_eq!(daemon.metric(PAUSED, &[]).await?, 1.0, "it rests still");
+    Ok(())
+}
+
 /// What is parked for long rests: its partitions are not read meanwhile, by whomever they are given to.
 #[tokio::test]
 async fn a_partition_that_went_to_another_instance_while_it_rested_is_read_again_when_it_comes_back() -> Result<()> {

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::cleaner::Cleaner;
+use crate::ends::Ends;
 use crate::error::ConsumerError;
 use crate::membership::Member;
 use crate::orphans::Wanted;
@@ -78,6 +79,7 @@ pub struct Consumer {
     /// Retries that came due found no room.
     crowded: bool,
     wanted: Wanted,
+    ends: Ends,
     rejoining: Option<Rejoining>,
     /// Some partition may be read where it has nothing.
     astray: bool,
@@ -126,6 +128,7 @@ impl Consumer {
             stalled: false,
             crowded: false,
             wanted: Wanted::default(),
+            ends: Ends::default(),
             rejoining: None,
             astray: false,
             setup,
@@ -149,6 +152,7 @@ impl Consumer {
         fail_point!("k10");
         self.subscribe(self.setup.topics.keys())?;
         self.keep_lookout()?;
+        self.keep_survey()?;
         let read = self.read(&outlets);
         self.kafka.context().stopping.store(true, Ordering::Relaxed);
         self.setup.stop.cancel();

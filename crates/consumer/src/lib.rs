@@ -20,6 +20,7 @@ mod cleaner;
 pub mod config;
 pub mod consumer;
 pub mod decode;
+mod ends;
 pub mod error;
 pub mod ledger;
 pub mod membership;

@@ -86,7 +86,7 @@ pub(crate) fn wake<C: ConsumerContext>(kafka: &BaseConsumer<C>, mut partitions: 
     }
 }
 
-fn list(keys: &[TopicPartition]) -> TopicPartitionList {
+pub(crate) fn list(keys: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(keys.len());
     for (topic, partition) in keys {
         list.add_partition(topic, partition.0);

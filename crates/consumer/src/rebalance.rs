@@ -75,19 +75,6 @@ impl ClientContext for Context {
                 .values()
                 .any(|broker| broker.nodeid >= 0 && broker.state == "UP"),
         );
-        for (name, topic) in &statistics.topics {
-            let topic_name: Arc<str> = name.as_str().into();
-            for (number, partition) in topic.partitions.iter().filter(|(number, _)| **number >= 0) {
-                let end = partition.ls_offset;
-                if let Some(base) = self
-                    .tracker
-                    .watermark(&topic_name, Partition(*number))
-                    .filter(|_| end >= 0)
-                {
-                    self.metrics.lag(name, *number, (end - base).max(0));
-                }
-            }
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Consumer, PASSING, Rejoining, UPKEEP};
+use crate::ends::Surveyor;
 use crate::error::ConsumerError;
 use crate::ledger::MAX_SPAN;
 use crate::orphans::{Lookout, Named, otherwise};
@@ -120,6 +121,11 @@ impl Consumer {
         let before = std::mem::replace(&mut self.resting, resting);
         metrics.paused.add(gauge(resting as u64) - gauge(before as u64));
         metrics.kafka_up.set(i64::from(self.setup.reachability.is_up()));
+        for ((topic, partition), end) in self.ends.take() {
+            if let Some(base) = self.tracker.watermark(&topic, partition) {
+                metrics.lag(&topic, partition.0, (end - base).max(0));
+            }
+        }
         for (delay, late) in self.tiers.lags(self.clock.now()) {
             metrics.parked_lag(delay, late);
         }
@@ -154,10 +160,18 @@ impl Consumer {
             moves: Arc::clone(&self.kafka.context().moves),
             wanted: self.wanted.clone(),
         };
-        let began = std::thread::Builder::new()
-            .name("lookout".to_owned())
-            .spawn(move || lookout.keep());
-        began.map(drop).map_err(ConsumerError::NoThread)
+        apart("lookout", move || lookout.keep())
+    }
+
+    /// Begins to ask where partitions end, on a thread of its own, until stopped.
+    pub(super) fn keep_survey(&self) -> Result<(), ConsumerError> {
+        let surveyor = Surveyor {
+            kafka: Arc::clone(&self.kafka),
+            runtime: self.setup.runtime.clone(),
+            stop: self.setup.stop.clone(),
+            ends: self.ends.clone(),
+        };
+        apart("ends", move || surveyor.keep())
     }
 
     /// Makes the group rebalance when partitions have no owner: a member that changes its subscription joins anew.
@@ -187,4 +201,10 @@ impl Consumer {
             Err(error) => warn!(%error, "The group could not be made to rebalance; trying again"),
         }
     }
+}
+
+/// Does what blocks on a thread of its own.
+fn apart(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ConsumerError> {
+    let began = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    began.map(drop).map_err(ConsumerError::NoThread)
 }
