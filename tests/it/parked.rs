@@ -163,15 +163,21 @@ async fn a_retry_topic_that_is_gone_is_named_by_readyz_until_it_is_made_anew() -
 
 const PAUSED: &str = "postrider_partitions_paused";
 
-/// Of what the client does not read it does not know the end.
-#[tokio::test]
-async fn the_lag_of_a_partition_grows_while_it_rests() -> Result<()> {
-    const PARKED: f64 = 20.0;
+/// One webhook, which fails; its retries wait for ten minutes.
+async fn long_rests() -> Result<(Receiver, Scene)> {
     let receiver = Receiver::start().await?;
     receiver.answer("/hook", [Answer::status(503)]);
     let mut scene = Scene::new("parked").await?;
     scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
     scene.config["delivery"]["retry"] = json!({ "initial": "10m", "multiplier": 1, "jitter": 0 });
+    Ok((receiver, scene))
+}
+
+/// Of what the client does not read it does not know the end.
+#[tokio::test]
+async fn the_lag_of_a_partition_grows_while_it_rests() -> Result<()> {
+    const PARKED: f64 = 20.0;
+    let (_receiver, mut scene) = long_rests().await?;
     scene.config["topics"]["retry_partitions"] = json!(1);
     let daemon = scene.start().await?;
     let topic = scene.topic("tracking");
@@ -195,12 +201,8 @@ async fn the_lag_of_a_partition_grows_while_it_rests() -> Result<()> {
 async fn a_partition_that_went_to_another_instance_while_it_rested_is_read_again_when_it_comes_back() -> Result<()> {
     /// More than the sources have: whichever half another instance is given, some are in it.
     const PARTITIONS: i32 = 8;
-    let receiver = Receiver::start().await?;
-    receiver.answer("/hook", [Answer::status(503)]);
-    let mut scene = Scene::new("parked").await?;
-    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    let (_receiver, mut scene) = long_rests().await?;
     scene.config["kafka"]["properties"] = json!({ "session.timeout.ms": 6000 });
-    scene.config["delivery"]["retry"] = json!({ "initial": "10m", "multiplier": 1, "jitter": 0 });
     scene.config["topics"]["retry_partitions"] = json!(PARTITIONS);
     scene.create_topics().await?;
     let stays = Daemon::start(&scene.write_instance("stays")?).await?;

@@ -2,7 +2,6 @@
 //! partition that is not read for now it would stay where it was: the leaders are asked instead, on a thread of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use postrider_types::Partition;
@@ -13,13 +12,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::pauses::list;
+use crate::looks::{CALL, rest};
+use crate::pauses::{ask_ends, list};
 use crate::rebalance::Context;
 use crate::tracker::TopicPartition;
-
-/// Between two times of asking.
-const LOOK: Duration = Duration::from_secs(5);
-const CALL: Duration = Duration::from_secs(5);
 
 /// The ends that were told last, until the poll thread takes them: only it knows whether a partition is still ours.
 #[derive(Debug, Clone, Default)]
@@ -43,19 +39,12 @@ pub(crate) struct Surveyor {
 impl Surveyor {
     /// Asks until stopped. Blocks: for a thread of its own.
     pub(crate) fn keep(self) {
-        while self.rest() {
+        while rest(&self.runtime, &self.stop) {
             match self.ask() {
                 Ok(ends) => *self.ends.0.lock() = ends,
                 Err(error) => debug!(%error, "Kafka does not say where partitions end; asking again"),
             }
         }
-    }
-
-    /// Waits for the next look; `false` when stopped.
-    fn rest(&self) -> bool {
-        let stopped = self.stop.cancelled();
-        self.runtime
-            .block_on(async { tokio::time::timeout(LOOK, stopped).await.is_err() })
     }
 
     fn ask(&self) -> KafkaResult<Vec<(TopicPartition, i64)>> {
@@ -64,9 +53,7 @@ impl Surveyor {
         if owned.is_empty() {
             return Ok(Vec::new());
         }
-        let mut asked = list(&owned);
-        asked.set_all_offsets(Offset::End)?;
-        Ok(told(&self.kafka.offsets_for_times(asked, CALL)?))
+        Ok(told(&ask_ends(&self.kafka, list(&owned), CALL)?))
     }
 }
 

@@ -23,6 +23,7 @@ pub mod decode;
 mod ends;
 pub mod error;
 pub mod ledger;
+mod looks;
 pub mod membership;
 mod message;
 pub mod metrics;

@@ -19,15 +19,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use crate::looks::{CALL, rest};
 use crate::rebalance::Context;
 
-/// Between two looks while partitions have moved lately.
-const LOOK: Duration = Duration::from_secs(5);
-/// How long after a move the looks are frequent.
+/// How long after a move partitions are looked for at every look.
 const LATELY: Duration = Duration::from_secs(60);
 /// Between two looks at other times.
 const RARELY: Duration = Duration::from_secs(60);
-const CALL: Duration = Duration::from_secs(5);
 /// What the client ids of all instances begin with.
 const OURS: &str = "postrider-";
 
@@ -72,7 +70,7 @@ impl Lookout {
         let (mut before, mut known) = (BTreeSet::new(), self.retry_topics.clone());
         let (mut seen, mut lately) = (0, Instant::now() + LATELY);
         let mut looked = Instant::now();
-        while self.rest() {
+        while rest(&self.runtime, &self.stop) {
             let moves = self.moves.load(Ordering::Relaxed);
             if std::mem::replace(&mut seen, moves) != moves {
                 lately = Instant::now() + LATELY;
@@ -96,13 +94,6 @@ impl Lookout {
                 before = now;
             }
         }
-    }
-
-    /// Waits for the next look; `false` when stopped.
-    fn rest(&self) -> bool {
-        let stopped = self.stop.cancelled();
-        self.runtime
-            .block_on(async { tokio::time::timeout(LOOK, stopped).await.is_err() })
     }
 
     /// The partitions without an owner, if it is this instance's turn to do something about them.

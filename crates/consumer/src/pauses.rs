@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, error};
 
@@ -75,15 +76,23 @@ pub(crate) fn lift(kafka: &BaseConsumer<Context>, coming: &TopicPartitionList) {
 /// Has partitions read at once that are not paused any more. The client's thread for a broker from which nothing was
 /// being fetched sleeps for up to a second, and that partitions may be read again does not wake it; that the broker is
 /// asked something does. So each leader is asked where its partitions end.
-pub(crate) fn wake<C: ConsumerContext>(kafka: &BaseConsumer<C>, mut partitions: TopicPartitionList) {
+pub(crate) fn wake<C: ConsumerContext>(kafka: &BaseConsumer<C>, partitions: TopicPartitionList) {
     if partitions.count() == 0 {
         return;
     }
-    let asked = partitions.set_all_offsets(Offset::End);
-    let asked = asked.and_then(|()| kafka.offsets_for_times(partitions, ANSWER));
-    if let Err(error) = asked {
+    if let Err(error) = ask_ends(kafka, partitions, ANSWER) {
         debug!(%error, "A leader did not say at once where partitions end");
     }
+}
+
+/// Asks each leader where its partitions end.
+pub(crate) fn ask_ends<C: ConsumerContext>(
+    kafka: &BaseConsumer<C>,
+    mut partitions: TopicPartitionList,
+    wait: Duration,
+) -> KafkaResult<TopicPartitionList> {
+    partitions.set_all_offsets(Offset::End)?;
+    kafka.offsets_for_times(partitions, wait)
 }
 
 pub(crate) fn list(keys: &[TopicPartition]) -> TopicPartitionList {

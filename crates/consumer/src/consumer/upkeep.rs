@@ -14,6 +14,7 @@ use super::{Consumer, PASSING, Rejoining, UPKEEP};
 use crate::ends::Surveyor;
 use crate::error::ConsumerError;
 use crate::ledger::MAX_SPAN;
+use crate::looks;
 use crate::orphans::{Lookout, Named, otherwise};
 
 /// How long the whole subscription waits at most after a topic was left out of it.
@@ -160,7 +161,7 @@ impl Consumer {
             moves: Arc::clone(&self.kafka.context().moves),
             wanted: self.wanted.clone(),
         };
-        apart("lookout", move || lookout.keep())
+        looks::begin("lookout", move || lookout.keep())
     }
 
     /// Begins to ask where partitions end, on a thread of its own, until stopped.
@@ -171,7 +172,7 @@ impl Consumer {
             stop: self.setup.stop.clone(),
             ends: self.ends.clone(),
         };
-        apart("ends", move || surveyor.keep())
+        looks::begin("ends", move || surveyor.keep())
     }
 
     /// Makes the group rebalance when partitions have no owner: a member that changes its subscription joins anew.
@@ -201,10 +202,4 @@ impl Consumer {
             Err(error) => warn!(%error, "The group could not be made to rebalance; trying again"),
         }
     }
-}
-
-/// Does what blocks on a thread of its own.
-fn apart(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ConsumerError> {
-    let began = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    began.map(drop).map_err(ConsumerError::NoThread)
 }
