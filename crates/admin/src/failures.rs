@@ -57,7 +57,7 @@ impl Failures {
         }
         window.failures += 1;
         if window.failures == MOST_FAILURES {
-            warn!(%peer, "Too many wrong tokens for the admin API; the peer is turned away for a while");
+            warn!(%peer, "Too many wrong tokens for the admin API; the peer is turned away for a while, unless with a valid one");
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
-    /// The fields that cannot be taken.
+    /// The fields or parameters that cannot be taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
     #[serde(skip)]
@@ -92,6 +92,15 @@ impl Problem {
         Self {
             errors,
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+        }
+    }
+
+    /// Parameters that cannot be taken.
+    pub(crate) fn parameters(errors: Vec<Fault>) -> Self {
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Self {
+            errors,
+            ..Self::bad_request(format!("some parameters cannot be taken: {}", told.join("; ")))
         }
     }
 

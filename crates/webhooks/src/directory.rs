@@ -120,6 +120,11 @@ impl Directory {
         self.sources.lock().one(id)
     }
 
+    /// The file's webhook of an id as its owner wrote it, whatever postrider made of it.
+    pub(crate) fn as_written(&self, id: &WebhookId) -> Option<Webhook> {
+        self.sources.lock().in_file(id).cloned()
+    }
+
     /// How many webhooks an account has, cancelled ones and the file's included.
     #[must_use]
     pub fn count(&self, account: &AccountId) -> usize {
@@ -234,22 +239,24 @@ impl Directory {
 impl Sources {
     fn listed(&self) -> Vec<Listed> {
         let file = self.file.iter().map(|webhook| self.as_it_stands(webhook, Origin::File));
-        let managed = self.managed.values().filter(|webhook| !self.is_in_file(&webhook.id));
+        let managed = self
+            .managed
+            .values()
+            .filter(|webhook| self.in_file(&webhook.id).is_none());
         let managed = managed.map(|webhook| self.as_it_stands(webhook, Origin::Managed));
         file.chain(managed).collect()
     }
 
     fn one(&self, id: &WebhookId) -> Option<Listed> {
-        let in_file = self.file.iter().find(|webhook| webhook.id == *id);
         let managed = || Some(self.as_it_stands(self.managed.get(id)?, Origin::Managed));
-        in_file
+        self.in_file(id)
             .map(|webhook| self.as_it_stands(webhook, Origin::File))
             .or_else(managed)
     }
 
     /// The file is its owner's word: a managed webhook of the same id is not seen beside it.
-    fn is_in_file(&self, id: &WebhookId) -> bool {
-        self.file.iter().any(|webhook| webhook.id == *id)
+    fn in_file(&self, id: &WebhookId) -> Option<&Webhook> {
+        self.file.iter().find(|webhook| webhook.id == *id)
     }
 
     fn as_it_stands(&self, webhook: &Webhook, origin: Origin) -> Listed {

@@ -37,29 +37,29 @@ const KEPT: [&str; 8] = [
     "first_connection",
 ];
 
+/// What a webhook cannot be without, and what it could look like.
+const NEEDED: [(&str, &str); 2] = [
+    ("url", "https://merchant.example/hooks"),
+    ("events", "[\"order_shipped\"]"),
+];
+
 /// A secret that was made and is shown once.
 pub type Generated = Option<Secret>;
+
+/// Tells what is wrong with a webhook whose fields can all be read.
+pub type Judge<'a> = &'a dyn Fn(&Webhook) -> Vec<Fault>;
 
 /// Reads a new webhook. Its id is `id` unless the document names one.
 ///
 /// # Errors
 /// The fields that cannot be taken.
-pub fn new(id: &WebhookId, mut document: Value) -> Result<(Webhook, Generated), Vec<Fault>> {
+pub fn new(id: &WebhookId, mut document: Value, judge: Judge<'_>) -> Result<(Webhook, Generated), Vec<Fault>> {
     let fields = object(&mut document)?;
     let mut faults = unknown(fields, false);
     fields.retain(|name, value| FIELDS.contains(&&**name) && !value.is_null() || name == "id");
     fields.entry("id").or_insert_with(|| json!(id));
-    for (required, example) in [
-        ("url", "https://merchant.example/hooks"),
-        ("events", "[\"order_shipped\"]"),
-    ] {
-        if !fields.contains_key(required) {
-            faults.push(Fault::new(required, format!("is missing; give one like {example}")));
-        }
-    }
     let generated = generate(fields, &mut faults);
-    faults.extend(masks(&document));
-    finish(document, faults).map(|webhook| (webhook, generated))
+    finish(&document, faults, judge).map(|webhook| (webhook, generated))
 }
 
 /// Lays a merge patch (RFC 7396) over a webhook. A masked secret keeps what there was; another scheme, host or port
@@ -67,7 +67,7 @@ pub fn new(id: &WebhookId, mut document: Value) -> Result<(Webhook, Generated), 
 ///
 /// # Errors
 /// The fields that cannot be taken.
-pub fn patched(webhook: &Webhook, mut patch: Value) -> Result<(Webhook, Generated), Vec<Fault>> {
+pub fn patched(webhook: &Webhook, mut patch: Value, judge: Judge<'_>) -> Result<(Webhook, Generated), Vec<Fault>> {
     let fields = object(&mut patch)?;
     let mut faults = unknown(fields, true);
     let account = fields.get("account_id");
@@ -84,13 +84,14 @@ pub fn patched(webhook: &Webhook, mut patch: Value) -> Result<(Webhook, Generate
         .and_then(Value::as_str)
         .is_some_and(|url| !same_origin(url, &webhook.url));
     let mut document = exposed(webhook);
-    if moved {
-        drop_credentials(&mut document, fields);
-    }
-    keep_masked(&mut patch, &document);
+    let dropped = if moved {
+        drop_credentials(&mut document, fields)
+    } else {
+        Vec::new()
+    };
+    keep_masked(&mut patch, &document, &dropped);
     merge(&mut document, patch);
-    faults.extend(masks(&document));
-    finish(document, faults).map(|webhook| (webhook, generated))
+    finish(&document, faults, judge).map(|webhook| (webhook, generated))
 }
 
 fn object(document: &mut Value) -> Result<&mut Map<String, Value>, Vec<Fault>> {
@@ -143,33 +144,40 @@ pub(crate) fn same_origin(a: &str, b: &str) -> bool {
     origin(a).is_some() && origin(a) == origin(b)
 }
 
-fn drop_credentials(document: &mut Value, sent: &Map<String, Value>) {
+/// Takes out the credentials that are not sent again; returns which there were.
+fn drop_credentials(document: &mut Value, sent: &Map<String, Value>) -> Vec<&'static str> {
     let sent_again = |name: &str, secret: &str| {
         let given = sent.get(name).and_then(|field| field.get(secret)?.as_str());
         given.is_some_and(|given| given != MASK)
     };
-    for (name, secret) in [("auth", "password"), ("header", "value"), ("tls", "key")] {
-        if !sent_again(name, secret) {
-            document[name] = Value::Null;
-        }
+    let all = [("auth", "password"), ("header", "value"), ("tls", "key")];
+    let dropped = all
+        .into_iter()
+        .filter(|(name, secret)| !document[*name].is_null() && !sent_again(name, secret));
+    let dropped: Vec<&str> = dropped.map(|(name, _)| name).collect();
+    for name in &dropped {
+        document[*name] = Value::Null;
     }
+    dropped
 }
 
-/// Takes masks out of a patch, and the credentials that stood behind them and are no more.
-fn keep_masked(patch: &mut Value, document: &Value) {
+/// Takes masks out of a patch that have a secret behind them, and whole the credentials that were just dropped. A mask
+/// with nothing behind it stays, for whoever looks for those.
+fn keep_masked(patch: &mut Value, document: &Value, dropped: &[&str]) {
     for pointer in SECRETS {
         if patch.pointer(pointer).and_then(Value::as_str) != Some(MASK) {
             continue;
         }
-        let (parent, name) = pointer.rsplit_once('/').expect("a pointer has a slash");
+        let top = pointer[1..].split('/').next().unwrap_or_default();
+        let (parent, name) = if dropped.contains(&top) {
+            ("", top)
+        } else if document.pointer(pointer).is_some_and(Value::is_string) {
+            pointer.rsplit_once('/').expect("a pointer has a slash")
+        } else {
+            continue;
+        };
         if let Some(object) = patch.pointer_mut(parent).and_then(Value::as_object_mut) {
             object.remove(name);
-        }
-        let top = &pointer[1..].split('/').next().unwrap_or_default();
-        if document[*top].is_null()
-            && let Some(fields) = patch.as_object_mut()
-        {
-            fields.remove(*top);
         }
     }
 }
@@ -199,6 +207,13 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
+fn missing(document: &Value) -> Vec<Fault> {
+    let missing = NEEDED.iter().filter(|(name, _)| document.get(name).is_none());
+    missing
+        .map(|(name, example)| Fault::new(*name, format!("is missing; give one like {example}")))
+        .collect()
+}
+
 fn masks(document: &Value) -> Vec<Fault> {
     let masked = SECRETS
         .iter()
@@ -211,36 +226,69 @@ fn masks(document: &Value) -> Vec<Fault> {
         .collect()
 }
 
-/// Reads the fields one by one, so that each that cannot be taken is named.
-fn finish(document: Value, mut faults: Vec<Fault>) -> Result<Webhook, Vec<Fault>> {
-    let sample = json!({ "id": "x", "url": "x", "events": ["order_shipped"] });
-    let fields = document.as_object().into_iter().flatten();
-    for (name, value) in fields {
+/// Reads the fields one by one, so that each that cannot be taken is named. What is wrong with the others is told with
+/// them.
+fn finish(document: &Value, mut faults: Vec<Fault>, judge: Judge<'_>) -> Result<Webhook, Vec<Fault>> {
+    faults.extend(missing(document));
+    faults.extend(masks(document));
+    let sample = json!({ "id": "x", "url": NEEDED[0].1, "events": ["order_shipped"] });
+    let mut sound = sample.clone();
+    for (name, value) in document.as_object().into_iter().flatten() {
         let mut alone = sample.clone();
         alone[name] = value.clone();
-        if let Err(error) = serde_path(alone) {
-            faults.push(Fault::new(error.0, error.1));
+        match read(alone) {
+            Ok(_) => sound[name] = value.clone(),
+            Err(fault) => faults.push(fault),
         }
     }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    serde_json::from_value(document).map_err(|error| vec![Fault::new("", plain(&error))])
+    let webhook = read(sound).map_err(|fault| vec![fault])?;
+    // What stands in for a field that cannot be taken was not sent by anybody.
+    let mut others = judge(&webhook);
+    others.retain(|other| !faults.iter().any(|known| is_about_the_same(known, other)));
+    faults.extend(others);
+    if faults.is_empty() { Ok(webhook) } else { Err(faults) }
 }
 
-fn serde_path(document: Value) -> Result<(), (String, String)> {
-    let read: Result<Webhook, _> = serde_path_to_error::deserialize(document);
-    read.map(drop)
-        .map_err(|error| (error.path().to_string(), plain(error.inner())))
+/// Whether one of two faults is of what the other is of, or of a part of it.
+fn is_about_the_same(one: &Fault, other: &Fault) -> bool {
+    let holds = |whole: &Fault, part: &Fault| {
+        let rest = part.path.strip_prefix(&*whole.path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    holds(one, other) || holds(other, one)
+}
+
+fn read(document: Value) -> Result<Webhook, Fault> {
+    serde_path_to_error::deserialize(document).map_err(|error| unreadable(&error, plain(error.inner())))
+}
+
+/// The fault of what cannot be read, in these words. Of a field that is missing serde tells the name in its own words
+/// only.
+#[must_use]
+pub fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>, reason: String) -> Fault {
+    let path = error.path().to_string();
+    let path = if path == "." { "" } else { &*path };
+    let text = error.inner().to_string();
+    let missing = text
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next());
+    match missing {
+        Some(name) => Fault::new(name, "is missing").under(path),
+        None => Fault::new(path, reason),
+    }
 }
 
 /// serde's words without the value, which may be a secret.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let expected = text.find("expected").map(|at| &text[at..]);
-    let known = text.starts_with("unknown field") || text.starts_with("missing field");
     match expected {
-        _ if known || text.starts_with("a webhook id") || text.starts_with("an account") => text,
+        _ if text.starts_with("unknown field")
+            || text.starts_with("a webhook id")
+            || text.starts_with("an account") =>
+        {
+            text
+        }
         Some(expected) => format!("cannot be taken; {expected}"),
         None => "cannot be taken".to_owned(),
     }

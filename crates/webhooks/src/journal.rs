@@ -5,16 +5,19 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use postrider_types::{Notice, WebhookId};
+use postrider_types::{Notice, StatusChange, WebhookId};
 
 use crate::directory::Directory;
 use crate::refusal::Refusal;
+use crate::status;
 
 /// A record that a change appends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// A webhook's document; `None` removes it for good.
     Document(WebhookId, Option<Vec<u8>>),
+    /// Says something else of a webhook than postrider did.
+    Status(StatusChange),
     /// Forgets what postrider made of a managed webhook.
     NoStatus(WebhookId),
     /// What operators and the merchant should hear of.
@@ -66,7 +69,11 @@ impl Journal for MemoryJournal {
             for entry in decide()? {
                 match entry {
                     Entry::Document(id, value) => self.directory.take_in(id.as_str().as_bytes(), value.as_deref()),
-                    Entry::NoStatus(_) => {}
+                    Entry::Status(change) => {
+                        let key = status::key(&change.webhook_id);
+                        self.directory.take_in(key.as_bytes(), Some(&status::record(change)));
+                    }
+                    Entry::NoStatus(id) => self.directory.take_in(status::key(&id).as_bytes(), None),
                     Entry::Notice(notice) => notices.push(notice),
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use postrider_routing::Table;
 use postrider_types::notice::SCHEMA;
 use postrider_types::webhook::{PreviousSecret, Signing, WebhookStatus};
-use postrider_types::{Clock, Fault, Notice, NoticeKind, Secret, Timestamp, Webhook, WebhookId};
+use postrider_types::{Clock, Fault, Notice, NoticeKind, Secret, StatusChange, Timestamp, Webhook, WebhookId};
 use serde_json::Value;
 
 use crate::directory::{Directory, Listed, Origin, UNREADABLE};
@@ -50,6 +50,8 @@ impl fmt::Debug for Rules {
 pub struct Changed {
     /// The webhook as it is now.
     pub webhook: Arc<Webhook>,
+    /// Who changes it.
+    pub origin: Origin,
     /// Whether its endpoint is another than before, and gets a first connection.
     pub is_new_endpoint: bool,
     /// A signing secret that was made, to be shown this once.
@@ -99,10 +101,10 @@ impl Manager {
     /// The [`Refusal`].
     pub async fn add(&self, document: Value) -> Result<Changed, Refusal> {
         let id = WebhookId::new(&format!("wh_{}", ulid::Ulid::new())).expect("a ULID fits an id");
-        let (mut webhook, generated) = draft::new(&id, document).map_err(Refusal::Faults)?;
+        let (mut webhook, generated) =
+            draft::new(&id, document, &|webhook| self.faults(webhook)).map_err(Refusal::Faults)?;
         let now = self.rules.clock.now();
         (webhook.version, webhook.created_at, webhook.updated_at) = (1, Some(now), Some(now));
-        self.vet(&webhook)?;
         let decide = || {
             match self.directory.get(&webhook.id) {
                 // It was written, and the answer to that was lost.
@@ -130,11 +132,11 @@ impl Manager {
         let made: parking_lot::Mutex<Option<(Webhook, bool, Generated)>> = parking_lot::Mutex::default();
         let decide = || {
             let before = self.changeable(id, if_match)?;
-            let (mut webhook, generated) = draft::patched(&before, patch.clone()).map_err(Refusal::Faults)?;
+            let patched = draft::patched(&before, patch.clone(), &|webhook| self.faults(webhook));
+            let (mut webhook, generated) = patched.map_err(Refusal::Faults)?;
             if switched_on {
                 switch_on(&mut webhook);
             }
-            self.vet(&webhook)?;
             let moved = webhook.url != before.url;
             let webhook = self.next(webhook);
             let mut entries = vec![self.document(&webhook)?];
@@ -147,20 +149,60 @@ impl Manager {
         Ok(self.changed(webhook, moved, generated))
     }
 
-    /// Switches a webhook on or off.
+    /// Switches a webhook on or off. Of the file's webhooks it switches on those that postrider itself disabled.
     ///
     /// # Errors
     /// The [`Refusal`].
     pub async fn switch(&self, id: &WebhookId, on: bool, if_match: Option<u64>) -> Result<Changed, Refusal> {
-        self.alter(id, if_match, &|webhook| {
+        let switch = |webhook: &mut Webhook| {
             if on {
                 switch_on(webhook);
             } else {
                 webhook.enabled = false;
             }
             Ok(())
+        };
+        match self.alter(id, if_match, &switch).await {
+            Err(Refusal::OfTheFile) if on => self.take_back(id, if_match).await,
+            other => other,
+        }
+    }
+
+    /// Takes back what postrider made of a webhook of the file, where that alone keeps it from being active. When that
+    /// was is kept, so that failures from before are not held against the webhook.
+    async fn take_back(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Changed, Refusal> {
+        let made: parking_lot::Mutex<Option<Webhook>> = parking_lot::Mutex::default();
+        let decide = || {
+            let before = self.directory.get(id).ok_or(Refusal::NotFound)?.webhook;
+            if made.lock().is_some() && before.is_active() {
+                // It was written, and the answer to that was lost.
+                return Ok(Vec::new());
+            }
+            let written = self.directory.as_written(id).filter(Webhook::is_active);
+            let written = written.filter(|_| !before.is_active()).ok_or(Refusal::OfTheFile)?;
+            require_version(&before, if_match)?;
+            let at = self.later_than(&before);
+            let after = Webhook {
+                updated_at: Some(at),
+                ..written
+            };
+            let mut entries = vec![Entry::Status(StatusChange {
+                webhook_id: id.clone(),
+                status: WebhookStatus::Active,
+                reason: None,
+                at,
+                version: after.version,
+            })];
+            entries.extend(self.switched(&before, &after));
+            *made.lock() = Some(after);
+            Ok(entries)
+        };
+        self.journal.write(&decide).await?;
+        let webhook = made.into_inner().expect("what was written was decided");
+        Ok(Changed {
+            origin: Origin::File,
+            ..self.changed(webhook, false, None)
         })
-        .await
     }
 
     /// Cancels a webhook: it gets nothing more, and keeps its place. Doing it twice changes nothing.
@@ -270,10 +312,8 @@ impl Manager {
         if one.origin == Origin::File {
             return Err(Refusal::OfTheFile);
         }
-        match if_match {
-            Some(version) if version != one.webhook.version => Err(Refusal::Stale(one.webhook.version)),
-            _ => Ok(Webhook::clone(&one.webhook)),
-        }
+        require_version(&one.webhook, if_match)?;
+        Ok(Webhook::clone(&one.webhook))
     }
 
     fn changeable(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Webhook, Refusal> {
@@ -291,16 +331,22 @@ impl Manager {
             let now = self.rules.clock.now();
             signing.previous = signing.previous.take().filter(|old| old.expires_at > now);
         }
-        let before = webhook.updated_at.map(|at| at.after(Duration::from_millis(1)));
-        let now = self.rules.clock.now();
         Webhook {
             version: webhook.version + 1,
-            updated_at: before.into_iter().chain([now]).max(),
+            updated_at: Some(self.later_than(&webhook)),
             ..webhook
         }
     }
 
-    fn vet(&self, webhook: &Webhook) -> Result<(), Refusal> {
+    /// Now, or right after the last change of a webhook where another clock is ahead of this one.
+    fn later_than(&self, webhook: &Webhook) -> Timestamp {
+        let before = webhook.updated_at.map(|at| at.after(Duration::from_millis(1)));
+        let now = self.rules.clock.now();
+        before.map_or(now, |before| before.max(now))
+    }
+
+    /// What is wrong with a webhook whose fields can all be read.
+    fn faults(&self, webhook: &Webhook) -> Vec<Fault> {
         let mut faults = webhook.faults();
         let filter = Table::build(vec![webhook.clone()]).err().unwrap_or_default();
         faults.extend(filter.into_iter().map(|fault| Fault {
@@ -308,11 +354,7 @@ impl Manager {
             ..fault
         }));
         faults.extend((self.rules.judge)(webhook));
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::Faults(faults))
-        }
+        faults
     }
 
     fn document(&self, webhook: &Webhook) -> Result<Entry, Refusal> {
@@ -337,7 +379,7 @@ impl Manager {
             webhook_id: after.id.clone(),
             delivery_id: None,
             message: message.to_owned(),
-            at: after.updated_at.unwrap_or(Timestamp::from_millis(0)),
+            at: after.updated_at.unwrap_or_default(),
             instance: self.rules.instance.clone(),
         }))
     }
@@ -345,9 +387,17 @@ impl Manager {
     fn changed(&self, webhook: Webhook, is_new_endpoint: bool, generated: Generated) -> Changed {
         Changed {
             webhook: Arc::new(webhook),
+            origin: Origin::Managed,
             is_new_endpoint,
             generated,
         }
+    }
+}
+
+fn require_version(webhook: &Webhook, wanted: Option<u64>) -> Result<(), Refusal> {
+    match wanted {
+        Some(version) if version != webhook.version => Err(Refusal::Stale(webhook.version)),
+        _ => Ok(()),
     }
 }
 

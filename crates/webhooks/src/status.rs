@@ -3,8 +3,24 @@
 use std::collections::HashMap;
 
 use postrider_kafka::encode::{STATUS_RECORD, StatusRecord};
+use postrider_types::notice::STATUS_SUFFIX;
 use postrider_types::webhook::WebhookStatus;
 use postrider_types::{StatusChange, Webhook, WebhookId};
+
+/// The key of what is said of a webhook beside its document. It is read in the topic's order with what stands under the
+/// id itself: the last word counts.
+pub(crate) fn key(id: &WebhookId) -> String {
+    format!("{id}{STATUS_SUFFIX}")
+}
+
+/// The record that says this.
+pub(crate) fn record(change: StatusChange) -> Vec<u8> {
+    let record = StatusRecord {
+        record: STATUS_RECORD.into(),
+        change,
+    };
+    serde_json::to_vec(&record).expect("a status is JSON")
+}
 
 /// The last status record of each webhook.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,18 +70,13 @@ mod tests {
     }
 
     fn record(status: WebhookStatus, reason: Option<&str>) -> Vec<u8> {
-        let change = StatusChange {
+        super::record(StatusChange {
             webhook_id: webhook().id,
             status,
             reason: reason.map(str::to_owned),
             at: Timestamp::from_millis(5),
             version: 0,
-        };
-        serde_json::to_vec(&StatusRecord {
-            record: STATUS_RECORD.into(),
-            change,
         })
-        .unwrap()
     }
 
     #[test]

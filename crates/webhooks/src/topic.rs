@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postrider_kafka::encode::Outgoing;
 use postrider_kafka::journal::{Journal as Writer, WriteError};
-use postrider_types::notice::STATUS_SUFFIX;
 use serde_json::to_vec;
 
 use crate::journal::{Decide, Entry, Journal, Written};
 use crate::refusal::Refusal;
+use crate::status;
 
 /// Writes to the webhooks topic, and notices to theirs, in one transaction. Needs a runtime with several threads.
 #[derive(Debug)]
@@ -33,7 +33,11 @@ impl TopicJournal {
     fn record(&self, entry: Entry) -> Outgoing {
         let (topic, key, value) = match entry {
             Entry::Document(id, value) => (&self.webhooks, id.to_string(), value),
-            Entry::NoStatus(id) => (&self.webhooks, format!("{id}{STATUS_SUFFIX}"), None),
+            Entry::Status(change) => {
+                let key = status::key(&change.webhook_id);
+                (&self.webhooks, key, Some(status::record(change)))
+            }
+            Entry::NoStatus(id) => (&self.webhooks, status::key(&id), None),
             Entry::Notice(notice) => {
                 let value = to_vec(&notice).expect("a notice is JSON");
                 (&self.notices, notice.account_id.to_string(), Some(value))

@@ -21,7 +21,7 @@ pub(super) fn document(webhook: &Webhook, origin: Origin) -> Value {
 /// The answer to a change. A secret that was made is in it, this once.
 pub(super) fn done(done: &Done) -> Response {
     let changed = &done.changed;
-    let mut document = document(&changed.webhook, Origin::Managed);
+    let mut document = document(&changed.webhook, changed.origin);
     if let Some(secret) = &changed.generated {
         document["signing"]["secret"] = json!(secret.expose());
     }

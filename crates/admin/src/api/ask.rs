@@ -1,15 +1,19 @@
 //! What a request says: its id, its parameters, its version, its document. Each is read strictly, and what cannot be
 //! read is answered as a problem.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use axum::RequestExt;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use postrider_types::{Fault, WebhookId};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use postrider_webhooks::draft::unreadable;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
 
 use super::json;
 use crate::problem::Problem;
@@ -29,7 +33,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The query's parameters; those that a route does not know are refused.
+/// The query's parameters; those that a route does not know are refused. Each is read by itself, so that each that
+/// cannot be taken is named.
 #[derive(Debug)]
 pub(super) struct Params<T>(pub(super) T);
 
@@ -42,9 +47,65 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = Query::try_from_uri(&parts.uri);
-        let Query(params) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-        Ok(Self(params))
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let Query(pairs) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+        parameters(pairs).map(Self).map_err(Problem::parameters)
+    }
+}
+
+fn parameters<T: DeserializeOwned>(pairs: Vec<(String, String)>) -> Result<T, Vec<Fault>> {
+    let mut given = Map::new();
+    let mut faults = Vec::new();
+    for (name, text) in pairs {
+        if given.contains_key(&name) {
+            faults.push(Fault::new(name, "is given twice"));
+            continue;
+        }
+        faults.extend(fault_of::<T>(&name, &text));
+        given.insert(name, text.into());
+    }
+    if faults.is_empty() {
+        read_as(given.into()).map_err(|fault| vec![fault])
+    } else {
+        Err(faults)
+    }
+}
+
+/// What is wrong with one parameter. Another that is missing beside it is not.
+fn fault_of<T: DeserializeOwned>(name: &str, text: &str) -> Option<Fault> {
+    let fault = read_as::<T>(json!({ name: text })).err()?;
+    (fault.path.is_empty() || fault.path == name).then(|| Fault::new(name, fault.reason))
+}
+
+/// A parameter that is not text, read from its text.
+pub(super) fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(de::Error::custom)
+}
+
+/// The most entries of a page.
+pub(super) const LARGEST_PAGE: usize = 1000;
+
+/// How many entries a page has at most; 100 where no number is named.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit(pub(super) usize);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| (1..=LARGEST_PAGE).contains(number));
+        number.map(Self).ok_or_else(|| format!("must be 1 to {LARGEST_PAGE}"))
     }
 }
 
@@ -137,12 +198,11 @@ fn read(body: &[u8]) -> Result<Value, Problem> {
 
 /// Reads a document as a type, or names the field that cannot be taken.
 pub(crate) fn typed<T: DeserializeOwned>(document: Value) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(document).map_err(|error| {
-        let path = Some(error.path().to_string())
-            .filter(|path| path != ".")
-            .unwrap_or_default();
-        Problem::faults(vec![Fault::new(path, error.inner().to_string())])
-    })
+    read_as(document).map_err(|fault| Problem::faults(vec![fault]))
+}
+
+fn read_as<T: DeserializeOwned>(document: Value) -> Result<T, Fault> {
+    serde_path_to_error::deserialize(document).map_err(|error| unreadable(&error, error.inner().to_string()))
 }
 
 #[cfg(test)]

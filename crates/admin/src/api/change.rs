@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::answer;
-use super::ask::{Document, Id, IfMatch, Nothing, Params};
+use super::ask::{Document, Id, IfMatch, Nothing, Params, from_text};
 use super::desk::Desk;
 use crate::problem::Problem;
 
@@ -65,9 +65,9 @@ pub(super) async fn edit(
 #[into_params(parameter_in = Query)]
 pub(super) struct Removal {
     /// Removes it for good, and frees its place.
-    #[serde(default)]
-    #[param(default = false, required = false)]
-    purge: bool,
+    #[serde(default, deserialize_with = "from_text")]
+    #[param(value_type = Option<bool>, default = false)]
+    purge: Option<bool>,
 }
 
 /// Cancels a webhook, or removes it for good.
@@ -88,7 +88,7 @@ pub(super) async fn remove(
     IfMatch(version): IfMatch,
     Params(ask): Params<Removal>,
 ) -> Result<Response, Problem> {
-    if ask.purge {
+    if ask.purge == Some(true) {
         desk.purge(id, version).await?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -96,12 +96,14 @@ pub(super) async fn remove(
 }
 
 /// Switches a webhook on.
+///
+/// Of the webhooks of the configuration file, those that postrider itself disabled.
 #[utoipa::path(post, path = "/api/v1/webhooks/{id}/enable", operation_id = "enable_webhook", tag = "webhooks",
     params(("If-Match" = Option<String>, Header, description = "The version that the change is meant for.")),
     responses(
     (status = 200, description = "The webhook as it is now.", body = ref("#/components/schemas/Webhook"),
      headers(("ETag" = String, description = "Its version, for If-Match."))),
-    (status = 409, description = "The webhook is in the configuration file, or was cancelled."),
+    (status = 409, description = "The webhook is in the configuration file and postrider did not disable it, or it was cancelled."),
     (status = 412, description = "The webhook is at another version."),
 ))]
 pub(super) async fn enable(

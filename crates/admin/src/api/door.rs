@@ -78,18 +78,24 @@ impl Gate {
         &self.tokens
     }
 
-    /// Whose token this is, or that it is nobody's. A peer that came with too many of those is turned away.
+    /// Whose token this is, or that it is nobody's or none. A peer that came with too many of nobody's is turned away
+    /// with one more of them. Many share an address behind a proxy: a token that is somebody's always gets in, and a
+    /// request without one counts against nobody.
     pub(crate) fn holder(&self, token: Option<&str>, peer: Option<IpAddr>) -> Result<Option<Caller>, Problem> {
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return Ok(None);
+        };
+        if let Some(holder) = self.tokens.holder(token) {
+            return Ok(Some(holder.clone()));
+        }
         if let Some(wait) = peer.and_then(|peer| self.failures.wait(peer)) {
-            let detail = "too many wrong tokens came from this address; wait before you try again";
+            let detail =
+                "too many wrong tokens came from this address; wait before you try again, or give one that is right";
             let seconds = wait.as_secs() + 1;
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(header::RETRY_AFTER, seconds));
         }
-        let holder = token.and_then(|token| self.tokens.holder(token)).cloned();
-        if holder.is_none() {
-            peer.iter().for_each(|peer| self.failures.count(*peer));
-        }
-        Ok(holder)
+        peer.iter().for_each(|peer| self.failures.count(*peer));
+        Ok(None)
     }
 
     /// A desk for a caller, once postrider has started.

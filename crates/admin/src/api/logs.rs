@@ -1,8 +1,6 @@
 //! Logs, deliveries and statistics, from the index of the results topic.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::str::FromStr;
 
 use axum::Json;
 use axum::extract::{Extension, FromRequestParts, Path};
@@ -11,17 +9,18 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use postrider_logs::{Cursor, Entry, Filter, Indexed, LARGEST_PAGE, Mark, ReadError, Reader, Retry};
 use postrider_types::{AccountId, DeliveryId, EventType, Outcome, OutcomeResult, Timestamp, WebhookId};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::de::{self, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
-use super::ask::{Nothing, Params};
+use super::ask::{self, Limit, Nothing, Params, from_text};
 use super::desk::Desk;
 use super::openapi::schemas;
 use crate::problem::Problem;
 
-/// Entries of a page for which no number is named.
-const USUAL_PAGE: usize = 100;
+// A page that may be asked for is one that the index gives.
+const _: () = assert!(ask::LARGEST_PAGE == LARGEST_PAGE);
 /// What a delivery's id begins with its topic's name, which has at most 249 characters.
 const LONGEST_ID: usize = 512;
 
@@ -72,7 +71,7 @@ pub(crate) struct Paging {
     /// The most outcomes to answer with.
     #[serde(default, deserialize_with = "from_text")]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<usize>,
+    limit: Option<Limit>,
     /// The `next_cursor` of the page before.
     #[serde(default, deserialize_with = "from_text")]
     #[param(value_type = Option<String>, min_length = 1)]
@@ -83,8 +82,17 @@ pub(crate) struct Paging {
     after: Option<Mark>,
 }
 
-/// What is no parameter at all.
-type Unknown = BTreeMap<String, String>;
+/// Nothing: what is left here is no parameter at all.
+#[derive(Debug)]
+struct NothingElse;
+
+impl<'de> Deserialize<'de> for NothingElse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let left = BTreeMap::<String, IgnoredAny>::deserialize(deserializer)?;
+        let none = || de::Error::custom("is no parameter of this");
+        left.is_empty().then_some(Self).ok_or_else(none)
+    }
+}
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Listing {
@@ -93,7 +101,7 @@ pub(crate) struct Listing {
     #[serde(flatten)]
     paging: Paging,
     #[serde(flatten)]
-    unknown: Unknown,
+    _rest: NothingElse,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,19 +109,7 @@ pub(crate) struct Counting {
     #[serde(flatten)]
     filtering: Filtering,
     #[serde(flatten)]
-    unknown: Unknown,
-}
-
-fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(de::Error::custom)
-}
-
-fn none_unknown(unknown: &Unknown) -> Result<(), Problem> {
-    match unknown.keys().next() {
-        Some(name) => Err(Problem::bad_request(format!("`{name}` is no parameter of this"))),
-        None => Ok(()),
-    }
+    _rest: NothingElse,
 }
 
 impl Filtering {
@@ -171,11 +167,7 @@ struct Logs<'a> {
     (status = 200, description = "A page of them.", body = ref("#/components/schemas/Logs")),
 ))]
 pub(super) async fn list(Extension(desk): Extension<Desk>, Params(ask): Params<Listing>) -> Result<Response, Problem> {
-    none_unknown(&ask.unknown)?;
-    let limit = ask.paging.limit.unwrap_or(USUAL_PAGE);
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit must be 1 to {LARGEST_PAGE}")));
-    }
+    let Limit(limit) = ask.paging.limit.unwrap_or_default();
     let filter = ask.filtering.filter(&desk);
     match (ask.paging.cursor, ask.paging.after) {
         (Some(_), Some(_)) => Err(Problem::bad_request(
@@ -346,7 +338,6 @@ pub(super) async fn stats(
     Extension(desk): Extension<Desk>,
     Params(ask): Params<Counting>,
 ) -> Result<Response, Problem> {
-    none_unknown(&ask.unknown)?;
     let filter = ask.filtering.filter(&desk);
     let stats = desk.logs()?.stats(filter).await?;
     Ok(Json(stats).into_response())

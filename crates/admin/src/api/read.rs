@@ -12,13 +12,10 @@ use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::answer;
-use super::ask::{Id, Nothing, Params};
+use super::ask::{Id, Limit, Nothing, Params, from_text};
 use super::desk::Desk;
 use super::openapi::schemas;
 use crate::problem::Problem;
-
-/// The most webhooks on a page.
-const LARGEST_PAGE: usize = 1000;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -34,16 +31,12 @@ pub(crate) struct Listing {
     #[param(schema_with = schemas::events)]
     event: Option<EventType>,
     /// The most webhooks to answer with.
-    #[serde(default = "usual_page")]
-    #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: usize,
+    #[serde(default, deserialize_with = "from_text")]
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<Limit>,
     /// The `next_cursor` of the page before.
     #[param(min_length = 1)]
     cursor: Option<String>,
-}
-
-const fn usual_page() -> usize {
-    100
 }
 
 impl Listing {
@@ -77,13 +70,11 @@ fn cursor(last: &WebhookId) -> String {
 impl Desk {
     /// A page of the webhooks that the caller sees, and the cursor of the next.
     pub(crate) fn page(&self, ask: &Listing) -> Result<(Vec<Listed>, Option<String>), Problem> {
-        if !(1..=LARGEST_PAGE).contains(&ask.limit) {
-            return Err(Problem::bad_request(format!("limit must be 1 to {LARGEST_PAGE}")));
-        }
+        let Limit(limit) = ask.limit.unwrap_or_default();
         let mut page = ask.rest(self.webhooks())?;
         page.retain(|one| ask.wants(one));
-        let has_more = page.len() > ask.limit;
-        page.truncate(ask.limit);
+        let has_more = page.len() > limit;
+        page.truncate(limit);
         let next = page.last().filter(|_| has_more).map(|one| cursor(&one.webhook.id));
         Ok((page, next))
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Path};
+use axum::extract::{Extension, FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postrider_replay::{Refusal, Replay, Wanted};
@@ -13,28 +14,21 @@ use tracing::info;
 use utoipa::IntoParams;
 
 use super::answer;
-use super::ask::{Document, Nothing, Params};
+use super::ask::{Document, Limit, Nothing, Params, from_text};
 use super::desk::Desk;
 use super::work::to_the_end;
 use crate::problem::Problem;
-
-/// The most replays on a page.
-const LARGEST_PAGE: usize = 1000;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
     /// The most replays to answer with.
-    #[serde(default = "usual_page")]
-    #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: usize,
+    #[serde(default, deserialize_with = "from_text")]
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<Limit>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
-}
-
-const fn usual_page() -> usize {
-    100
 }
 
 /// Asks for deliveries to be made again.
@@ -77,17 +71,15 @@ pub(super) async fn add(
     (status = 200, description = "A page of the list.", body = ref("#/components/schemas/ReplayList")),
 ))]
 pub(super) async fn list(Extension(desk): Extension<Desk>, Params(ask): Params<Listing>) -> Result<Response, Problem> {
-    if !(1..=LARGEST_PAGE).contains(&ask.limit) {
-        return Err(Problem::bad_request(format!("limit must be 1 to {LARGEST_PAGE}")));
-    }
+    let Limit(limit) = ask.limit.unwrap_or_default();
     let mut page = desk.replays()?;
     if let Some(cursor) = &ask.cursor {
         let at = page.iter().position(|replay| replay.id == *cursor);
         let at = at.ok_or_else(|| Problem::bad_request("cursor is of no list; start again without one"))?;
         page.drain(..=at);
     }
-    let has_more = page.len() > ask.limit;
-    page.truncate(ask.limit);
+    let has_more = page.len() > limit;
+    page.truncate(limit);
     let next = page.last().filter(|_| has_more).map(|replay| replay.id.clone());
     let items: Vec<Replay> = page.iter().map(|replay| replay.shown()).collect();
     Ok(answer::list(items, next))
@@ -100,14 +92,30 @@ pub(super) async fn list(Extension(desk): Extension<Desk>, Params(ask): Params<L
 ))]
 pub(super) async fn one(
     Extension(desk): Extension<Desk>,
-    Path(id): Path<String>,
+    ReplayOf(id): ReplayOf,
     _: Params<Nothing>,
 ) -> Result<Response, Problem> {
     let found = desk.api.replays.get(&id)?.filter(|replay| desk.sees(replay));
-    let none = || Problem::new(StatusCode::NOT_FOUND, "there is no such replay");
     found
         .map(|replay| Json(replay.shown()).into_response())
-        .ok_or_else(none)
+        .ok_or_else(no_replay)
+}
+
+/// The replay's id in the path. A text that cannot be read is the id of nothing.
+#[derive(Debug)]
+pub(super) struct ReplayOf(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ReplayOf {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        text.map(|Path(text)| Self(text)).map_err(|_| no_replay())
+    }
+}
+
+fn no_replay() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no such replay")
 }
 
 impl Desk {

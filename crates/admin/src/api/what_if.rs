@@ -5,6 +5,7 @@ use axum::response::Response;
 use postrider_routing::explain;
 use postrider_types::{AccountId, Event, EventId, EventType, Facts, Fault, Offset, Origin, Partition, Timestamp};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::answer;
@@ -70,9 +71,13 @@ fn event(desk: &Desk, ask: RouteRequest) -> Result<Event, Problem> {
     })
 }
 
-fn named_in<T: for<'de> Deserialize<'de>>(payload: &Map<String, Value>, name: &str) -> Result<Option<T>, Problem> {
-    let given = payload.get(name);
-    let read = given.map(|given| T::deserialize(given)).transpose();
+/// Read as the consumer reads it: null is none, and an integer is its digits.
+fn named_in<T: DeserializeOwned>(payload: &Map<String, Value>, name: &str) -> Result<Option<T>, Problem> {
+    let given = payload.get(name).cloned().map(|given| match given {
+        Value::Number(number) if !number.is_f64() => Value::String(number.to_string()),
+        other => other,
+    });
+    let read = given.map_or(Ok(None), serde_json::from_value);
     read.map_err(|error| fault(&format!("payload.{name}"), &error.to_string()))
 }
 

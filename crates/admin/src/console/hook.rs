@@ -19,6 +19,8 @@ pub(super) struct Hook {
     /// Why postrider disabled it.
     pub(super) reason: Option<Text>,
     pub(super) is_managed: bool,
+    /// Whether it is of the file, and postrider alone keeps it from being active.
+    pub(super) is_held_back: bool,
     pub(super) username: Option<Text>,
     pub(super) header: Option<Text>,
     pub(super) retries: Retries,
@@ -53,6 +55,7 @@ impl Hook {
             status: webhook.effective_status().as_str(),
             reason: webhook.disabled_reason.as_deref().map(reason),
             is_managed: listed.origin == Origin::Managed,
+            is_held_back: listed.origin == Origin::File && webhook.enabled && webhook.disabled_reason.is_some(),
             username: webhook.auth.as_ref().map(|auth| Text::of(&auth.username)),
             header: webhook.header.as_ref().map(|header| Text::of(&header.name)),
             retries: retries(webhook),

@@ -141,7 +141,7 @@ pub(super) async fn one(Extension(visit): Extension<Visit>, Path(text): Path<Str
 pub(super) fn saved(viewer: Viewer, done: Done, saved: Saved) -> Shown {
     let listed = Listed {
         webhook: done.changed.webhook,
-        origin: postrider_webhooks::Origin::Managed,
+        origin: done.changed.origin,
     };
     page(&One {
         viewer,

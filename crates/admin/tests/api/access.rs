@@ -248,16 +248,32 @@ async fn a_token_can_be_configured_as_its_digest() {
 }
 
 #[tokio::test]
-async fn a_peer_with_20_wrong_tokens_waits_and_others_do_not() {
+async fn a_peer_with_20_wrong_tokens_waits_with_the_next_and_a_valid_one_always_gets_in() {
     let house = house().await;
     let wrong = Ask::new("GET", "/api/v1/webhooks").token("wrong-0123456789abcdef012345");
     for _ in 0..20 {
         house.send(wrong.clone().from(9)).await.expect(401);
     }
-    let turned_away = house.send(wrong.from(9)).await.expect(429);
+    let turned_away = house.send(wrong.clone().from(9)).await.expect(429);
     let seconds: u64 = turned_away.header("retry-after").parse().unwrap();
     assert!((1..=60).contains(&seconds));
     let right = Ask::new("GET", "/api/v1/webhooks").token(&secret_of("reader"));
-    house.send(right.clone().from(9)).await.expect(429);
-    house.send(right.from(10)).await.expect(200);
+    house.send(right.from(9)).await.expect(200);
+    house.send(wrong.clone().from(9)).await.expect(429);
+    house.send(wrong.from(10)).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_request_without_a_token_counts_against_nobody() {
+    let house = house().await;
+    let without = Ask::new("GET", "/api/v1/webhooks").from(9);
+    for _ in 0..25 {
+        house.send(without.clone()).await.expect(401);
+    }
+    let wrong = without.clone().token("wrong-0123456789abcdef012345");
+    for _ in 0..20 {
+        house.send(wrong.clone()).await.expect(401);
+    }
+    house.send(wrong).await.expect(429);
+    house.send(without).await.expect(401);
 }

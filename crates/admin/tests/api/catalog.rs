@@ -51,7 +51,7 @@ async fn an_event_that_is_none_is_refused() {
         (json!({ "event": "x", "payload": {} }), "event"),
         (json!({ "event": "order_error", "payload": [] }), "payload"),
         (
-            json!({ "event": "order_error", "payload": { "account_id": 1 } }),
+            json!({ "event": "order_error", "payload": { "account_id": 1.5 } }),
             "payload.account_id",
         ),
         (json!({ "payload": { "event": {} } }), "payload.event"),

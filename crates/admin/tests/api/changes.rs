@@ -121,6 +121,19 @@ async fn a_webhook_is_switched_off_and_on() {
 }
 
 #[tokio::test]
+async fn a_webhook_of_the_file_that_postrider_disabled_is_enabled_and_says_whose_it_is() {
+    let house = House::open().await;
+    let path = path_of(OF_THE_FILE);
+    house.say_gone();
+    assert_eq!(house.get(&path).await.json()["disabled_reason"], "gone");
+    house.act("POST", &format!("{path}/disable")).await.expect(409);
+    let on = house.act("POST", &format!("{path}/enable")).await.expect(200).json();
+    assert_eq!((&on["status"], &on["origin"]), (&json!("active"), &json!("file")));
+    assert_eq!(house.get(&path).await.json(), on);
+    house.act("POST", &format!("{path}/enable")).await.expect(409);
+}
+
+#[tokio::test]
 async fn a_webhook_is_cancelled_and_then_removed() {
     let house = House::open().await;
     let path = house.added("shop").await;

@@ -4,7 +4,7 @@
 use postrider_admin::config::Access;
 use serde_json::json;
 
-use crate::house::{House, secret_of, token};
+use crate::house::{House, OF_THE_FILE, secret_of, token};
 use crate::logs;
 use crate::wire::{Answer, Ask};
 
@@ -239,7 +239,11 @@ async fn wrong_tokens_are_refused_and_soon_turned_away_and_signing_out_ends_it()
     let answer = send(&house, wrong()).await.expect(429);
     assert!(!answer.header("retry-after").is_empty());
     let right = form("/sign-in", &format!("token={}", secret_of("writer"))).from(9);
-    send(&house, right).await.expect(429);
+    send(&house, right).await.expect(303);
+    let empty = form("/sign-in", "token=").from(10);
+    for _ in 0..25 {
+        send(&house, empty.clone()).await.expect(401);
+    }
     let cookie = signed_in(&house, "writer").await;
     let out = send(&house, form("/sign-out", "").with("cookie", &cookie))
         .await
@@ -306,6 +310,23 @@ async fn what_is_refused_stands_beside_its_field_and_what_was_typed_stays_but_fo
         answer.body
     );
     assert_eq!(house.sent(), []);
+}
+
+#[tokio::test]
+async fn a_webhook_of_the_file_has_a_button_to_enable_it_where_postrider_disabled_it() {
+    let house = House::open().await;
+    let (path, button) = (
+        format!("/webhooks/{OF_THE_FILE}"),
+        format!("/webhooks/{OF_THE_FILE}/enable\""),
+    );
+    let page = send(&house, Ask::new("GET", &path)).await.expect(200);
+    assert!(!page.body.contains(&button), "{}", page.body);
+    house.say_gone();
+    let page = send(&house, Ask::new("GET", &path)).await.expect(200);
+    assert!(page.body.contains(&button), "{}", page.body);
+    send(&house, form(&format!("{path}/enable"), "")).await.expect(303);
+    let page = send(&house, Ask::new("GET", &path)).await.expect(200);
+    assert!(!page.body.contains(&button), "{}", page.body);
 }
 
 #[tokio::test]

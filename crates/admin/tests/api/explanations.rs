@@ -38,6 +38,7 @@ async fn a_subject_is_needed_and_has_a_bound() {
     ] {
         house.get(path).await.expect(status);
     }
+    assert_eq!(house.get(ROUTE).await.paths(), ["subject"]);
     assert!(house.explainer.asked.lock().unwrap().is_empty());
 }
 

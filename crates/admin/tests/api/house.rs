@@ -115,6 +115,7 @@ pub(crate) struct House {
     pub(crate) tester: Arc<FakeTester>,
     pub(crate) explainer: Arc<FakeExplainer>,
     pub(crate) manager: Arc<Manager>,
+    directory: Arc<Directory>,
     pub(crate) contract: Contract,
     slot: ApiSlot,
     api: Api,
@@ -155,20 +156,20 @@ impl Journal for Slow {
     }
 }
 
-fn manager() -> Manager {
-    manager_over(|journal| Arc::new(journal))
+fn directory() -> Arc<Directory> {
+    let id = WebhookId::new(OF_THE_FILE).unwrap();
+    let file = Webhook::new(id, "https://m.example/", vec![EventType::OrderError]);
+    Arc::new(Directory::new(vec![file], keyring(1)).unwrap())
 }
 
 /// A manager that takes a while.
 pub(crate) fn slow_manager() -> Manager {
-    manager_over(|journal| Arc::new(Slow(journal)))
+    let directory = directory();
+    let journal = MemoryJournal::new(Arc::clone(&directory));
+    manager(directory, Arc::new(Slow(journal)))
 }
 
-fn manager_over(journal: impl FnOnce(MemoryJournal) -> Arc<dyn Journal>) -> Manager {
-    let id = WebhookId::new(OF_THE_FILE).unwrap();
-    let file = Webhook::new(id, "https://m.example/", vec![EventType::OrderError]);
-    let directory = Arc::new(Directory::new(vec![file], keyring(1)).unwrap());
-    let journal = journal(MemoryJournal::new(Arc::clone(&directory)));
+fn manager(directory: Arc<Directory>, journal: Arc<dyn Journal>) -> Manager {
     let judge = |webhook: &Webhook| {
         let bad = webhook.url.contains("forbidden");
         bad.then(|| Fault::new("url", "is forbidden")).into_iter().collect()
@@ -229,7 +230,10 @@ impl House {
             .unwrap();
         let address = server.address();
         tokio::spawn(server.run(CancellationToken::new()));
-        let (tester, manager) = (Arc::<FakeTester>::default(), Arc::new(manager()));
+        let directory = directory();
+        let journal = MemoryJournal::new(Arc::clone(&directory));
+        let manager = Arc::new(manager(Arc::clone(&directory), Arc::new(journal)));
+        let tester = Arc::<FakeTester>::default();
         let explainer = Arc::<FakeExplainer>::default();
         let api = Api {
             manager: Arc::clone(&manager),
@@ -246,11 +250,20 @@ impl House {
             tester,
             explainer,
             manager,
+            directory,
             contract: Contract::new(document),
             slot,
             api,
             folder: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// The endpoint of the file's webhook answers 410, and postrider disables it.
+    pub(crate) fn say_gone(&self) {
+        let record = json!({ "record": "status", "webhook_id": OF_THE_FILE, "status": "disabled", "reason": "gone",
+            "at": "2026-01-01T00:00:00.000Z" });
+        let record = record.to_string();
+        self.directory.take_in(OF_THE_FILE.as_bytes(), Some(record.as_bytes()));
     }
 
     /// From now on it has logs, of these records.

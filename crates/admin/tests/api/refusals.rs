@@ -50,6 +50,54 @@ async fn every_field_that_cannot_be_taken_is_named() {
 }
 
 #[tokio::test]
+async fn a_field_that_is_missing_is_named_wherever_it_is() {
+    let house = House::open().await;
+    let path = house.added("shop").await;
+    for (patch, named) in [
+        (json!({ "url": null }), "url"),
+        (json!({ "events": null }), "events"),
+        (json!({ "auth": { "username": "u" } }), "auth.password"),
+        (json!({ "signing": { "secret": "********" } }), "signing.secret"),
+    ] {
+        let answer = house.patch(&path, &patch).await.expect(422);
+        assert_eq!(answer.paths(), [named], "{}", answer.body);
+    }
+    let route = house.post("/api/v1/route", &json!({ "event": "order_error" })).await;
+    assert_eq!(route.expect(422).paths(), ["payload"]);
+}
+
+#[tokio::test]
+async fn what_if_reads_the_type_and_the_account_of_a_payload_as_the_consumer_does() {
+    let house = House::open().await;
+    house.added("5").await;
+    house.added("-7").await;
+    let ask = async |document: serde_json::Value| house.post("/api/v1/route", &document).await;
+    for (account, expected) in [(json!(5), 1), (json!(-7), 1), (json!(null), 1), (json!(6), 0)] {
+        let payload = json!({ "event": "order_error", "account_id": account });
+        let answer = ask(json!({ "payload": payload })).await.expect(200).json();
+        assert_eq!(answer["items"].as_array().unwrap().len(), expected, "{account}");
+    }
+    ask(json!({ "event": "order_error", "payload": { "event": null } }))
+        .await
+        .expect(200);
+    for (payload, named) in [
+        (json!({ "event": null }), "event"),
+        (json!({ "event": 5 }), "payload.event"),
+        (
+            json!({ "event": "order_error", "account_id": 5.0 }),
+            "payload.account_id",
+        ),
+        (
+            json!({ "event": "order_error", "account_id": true }),
+            "payload.account_id",
+        ),
+    ] {
+        let answer = ask(json!({ "payload": payload })).await.expect(422);
+        assert_eq!(answer.paths(), [named], "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn an_account_is_full_and_an_id_is_taken() {
     let house = House::open().await;
     for _ in 0..3 {
@@ -163,6 +211,7 @@ async fn a_parameter_that_no_route_knows_is_refused_by_all() {
             let ask = Ask::new(&method, &format!("{}?colour=red", template.replace("{id}", id)));
             let answer = house.send(ask.json(&json!({}))).await.expect(400);
             assert!(answer.detail().contains("colour"), "{}", answer.body);
+            assert_eq!(answer.paths(), ["colour"]);
         }
     }
 }

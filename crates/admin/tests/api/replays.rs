@@ -27,10 +27,10 @@ async fn a_replay_is_taken_on_with_what_is_usual_and_can_be_read() {
     assert!(replay["to"].as_str() <= replay["created_at"].as_str(), "up to now");
     let read = house.get(taken.header("location")).await.expect(200).json();
     assert_eq!(read, replay);
-    house
-        .get(&format!("{PATH}/rp_01KAZZZZZZZZZZZZZZZZZZZZZZ"))
-        .await
-        .expect(404);
+    for unknown in ["rp_01KAZZZZZZZZZZZZZZZZZZZZZZ", "x", "%ff"] {
+        let answer = house.get(&format!("{PATH}/{unknown}")).await.expect(404);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+    }
 }
 
 #[tokio::test]

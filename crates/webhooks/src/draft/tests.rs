@@ -4,6 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn new(id: &WebhookId, document: Value) -> Result<(Webhook, Generated), Vec<Fault>> {
+    super::new(id, document, &|_| Vec::new())
+}
+
+fn patched(webhook: &Webhook, patch: Value) -> Result<(Webhook, Generated), Vec<Fault>> {
+    super::patched(webhook, patch, &|_| Vec::new())
+}
+
 fn id() -> WebhookId {
     WebhookId::new("wh_1").unwrap()
 }
@@ -108,12 +116,46 @@ fn null_clears_a_mask_keeps_and_what_is_left_out_stays() {
     assert_eq!(edited(json!({ "tls": null })).tls, None);
     let cleared = edited(json!({ "auth": null, "signing": null, "description": null }));
     assert!(cleared.auth.is_none() && cleared.signing.is_none() && cleared.header.is_some());
-    let masked = json!({ "auth": { "username": "u", "password": MASK } });
-    let plain = edited(json!({ "auth": null }));
+}
+
+#[test]
+fn a_mask_with_nothing_behind_it_is_named_also_where_the_endpoint_is_another() {
+    let plain = edited(json!({ "auth": null, "header": null, "signing": null, "tls": null }));
+    for (masked, path) in [
+        (
+            json!({ "auth": { "username": "u", "password": MASK } }),
+            "auth.password",
+        ),
+        (json!({ "header": { "name": "x-key", "value": MASK } }), "header.value"),
+        (json!({ "signing": { "secret": MASK } }), "signing.secret"),
+        (json!({ "tls": { "certificate": "chain", "key": MASK } }), "tls.key"),
+    ] {
+        let mut moving = masked.clone();
+        moving["url"] = json!("https://other.example/");
+        for patch in [masked, moving] {
+            let faults = patched(&plain, patch).unwrap_err();
+            assert!(faults[0].reason.contains("no secret behind it"), "{faults:?}");
+            assert_eq!(paths(faults), [path]);
+        }
+    }
+    let rotated = json!({ "signing": { "secret": MASK, "previous": { "secret": MASK } } });
+    assert!(paths(patched(&webhook(), rotated).unwrap_err()).contains(&"signing.previous.secret".to_owned()));
+}
+
+#[test]
+fn a_field_that_is_missing_is_named_wherever_it_is() {
+    for (patch, path) in [
+        (json!({ "url": null }), "url"),
+        (json!({ "events": null }), "events"),
+        (json!({ "auth": { "password": null } }), "auth.password"),
+        (json!({ "header": { "name": null } }), "header.name"),
+    ] {
+        assert_eq!(paths(patched(&webhook(), patch).unwrap_err()), [path]);
+    }
+    let document = json!({ "url": "u", "events": ["order_error"], "auth": { "username": "u" } });
     assert_eq!(
-        patched(&plain, masked).map(|(webhook, _)| webhook.auth),
-        Ok(None),
-        "nothing stood behind the mask"
+        new(&id(), document).unwrap_err(),
+        [Fault::new("auth.password", "is missing")]
     );
 }
 

@@ -128,6 +128,78 @@ async fn a_change_for_another_version_and_of_the_files_webhooks_is_refused() {
     assert_eq!(desk.manager.add(taken).await, Err(Refusal::Taken));
 }
 
+fn of_the_file() -> WebhookId {
+    WebhookId::new("of-the-file").unwrap()
+}
+
+/// What postrider writes when the endpoint of the file's webhook answers 410.
+fn gone(version: u64) -> Vec<u8> {
+    let record = json!({ "record": "status", "webhook_id": "of-the-file", "status": "disabled", "reason": "gone",
+        "at": "2026-01-01T00:00:00.000Z", "version": version });
+    record.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn a_webhook_of_the_file_that_postrider_disabled_is_enabled_with_a_notice_and_nothing_else_of_it_is_switched() {
+    let (desk, id) = (desk(), of_the_file());
+    let refused = Err(Refusal::OfTheFile);
+    for on in [true, false] {
+        assert_eq!(desk.manager.switch(&id, on, None).await, refused, "it is active");
+    }
+    for (key, version) in [("of-the-file", 0), ("of-the-file/status", 1)] {
+        desk.directory.take_in(key.as_bytes(), Some(&gone(version)));
+        assert_eq!(desk.now(&id).disabled_reason.as_deref(), Some("gone"));
+        let disabled = desk.now(&id).updated_at.unwrap();
+        assert_eq!(desk.manager.switch(&id, false, None).await, refused);
+        assert_eq!(desk.manager.switch(&id, true, Some(7)).await, Err(Refusal::Stale(0)));
+        let enabled = desk.manager.switch(&id, true, None).await.unwrap();
+        assert_eq!((enabled.origin, enabled.webhook), (Origin::File, desk.now(&id)));
+        let now = desk.now(&id);
+        assert!(now.is_active() && now.disabled_reason.is_none(), "{key}");
+        assert!(now.updated_at > Some(disabled), "it begins anew");
+    }
+    let notices = desk.journal.notices();
+    let kinds: Vec<NoticeKind> = notices.iter().map(|notice| notice.notice).collect();
+    assert_eq!(kinds, [NoticeKind::WebhookEnabled; 2]);
+    assert!(
+        notices
+            .iter()
+            .all(|notice| notice.at >= Timestamp::from_millis(1_000_000))
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_of_the_file_that_its_owner_switched_off_stays_off() {
+    let (desk, id) = (desk(), of_the_file());
+    let mut off = Webhook::clone(&desk.now(&id));
+    off.enabled = false;
+    desk.directory.replace_file(vec![off]).unwrap();
+    assert_eq!(desk.manager.switch(&id, true, None).await, Err(Refusal::OfTheFile));
+    desk.directory.take_in(b"of-the-file", Some(&gone(0)));
+    assert_eq!(desk.manager.switch(&id, true, None).await, Err(Refusal::OfTheFile));
+    assert_eq!(desk.journal.notices(), []);
+}
+
+#[tokio::test]
+async fn enabling_a_webhook_of_the_file_keeps_the_managed_one_of_its_id_that_it_hides() {
+    let (desk, id) = (desk(), of_the_file());
+    for auth in [Value::Null, json!({ "username": "u", "password": "hunter2" })] {
+        let file = Webhook::clone(&desk.now(&id));
+        desk.directory.replace_file(Vec::new()).unwrap();
+        let mut hidden = document("shop");
+        (hidden["id"], hidden["auth"]) = (json!(id), auth);
+        let hidden = desk.manager.add(hidden).await.unwrap().webhook;
+        desk.directory.replace_file(vec![file.clone()]).unwrap();
+        desk.directory.take_in(b"of-the-file", Some(&gone(0)));
+        desk.manager.switch(&id, true, None).await.unwrap();
+        assert!(desk.now(&id).is_active() && desk.now(&id).url == file.url);
+        desk.directory.replace_file(Vec::new()).unwrap();
+        assert!(desk.now(&id).is_active() && desk.now(&id).url == hidden.url && desk.now(&id).auth == hidden.auth);
+        desk.manager.purge(&id, None).await.unwrap();
+        desk.directory.replace_file(vec![file]).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn all_faults_of_a_document_come_at_once() {
     let desk = desk();
@@ -140,6 +212,51 @@ async fn all_faults_of_a_document_come_at_once() {
     };
     let paths: BTreeSet<&str> = faults.iter().map(|fault| &*fault.path).collect();
     assert_eq!(paths, BTreeSet::from(["retry.max_retries", "filter.code.gte", "url"]));
+}
+
+#[tokio::test]
+async fn a_field_that_cannot_be_read_does_not_hide_what_is_wrong_with_the_others() {
+    let desk = desk();
+    let mut bad = document("shop");
+    bad["url"] = json!("https://forbidden.example/");
+    bad["events"] = json!(["order_error", "order_error"]);
+    bad["header"] = json!({ "name": "a b", "value": "x" });
+    bad["retry"] = json!({ "max_retries": "many" });
+    bad["auth"] = json!({ "username": "a:b", "password": "********" });
+    bad["colour"] = json!("red");
+    let id = desk.added("shop").await.id.clone();
+    let all = [
+        "auth.password",
+        "auth.username",
+        "colour",
+        "events",
+        "header.name",
+        "retry.max_retries",
+        "url",
+    ];
+    for refused in [
+        desk.manager.add(bad.clone()).await,
+        desk.manager.edit(&id, bad, None).await,
+    ] {
+        let Err(Refusal::Faults(faults)) = refused else {
+            panic!("seven fields are wrong");
+        };
+        let mut paths: Vec<&str> = faults.iter().map(|fault| &*fault.path).collect();
+        paths.sort_unstable();
+        assert_eq!(paths, all);
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_for_a_missing_field_is_not_judged() {
+    let mut desk = desk();
+    desk.manager.rules.judge = Box::new(|_| vec![Fault::new("url", "is forbidden"), Fault::new("tls", "is no key")]);
+    let bad = json!({ "url": 7, "events": ["order_error"], "tls": { "certificate": "x", "key": "********" } });
+    let Err(Refusal::Faults(faults)) = desk.manager.add(bad).await else {
+        panic!("two fields are wrong");
+    };
+    let paths: Vec<&str> = faults.iter().map(|fault| &*fault.path).collect();
+    assert_eq!(paths, ["tls.key", "url"]);
 }
 
 #[tokio::test]
