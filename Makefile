@@ -142,7 +142,7 @@ kubernetes: ## Write deploy/kubernetes/postrider.yaml from the chart
 	} > deploy/kubernetes/postrider.yaml
 
 .PHONY: dashboards
-dashboards: ## Write deploy/grafana/dashboards from their script
+dashboards: ## Write the dashboards of deploy/grafana from their script
 	@deploy/grafana/dashboards.py
 
 .PHONY: schemas

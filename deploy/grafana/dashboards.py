@@ -7,7 +7,7 @@ import json
 import pathlib
 import sys
 
-FOLDER = pathlib.Path(__file__).parent / "dashboards"
+FOLDER = pathlib.Path(__file__).parent
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 OURS = 'namespace=~"$namespace",job=~"$job"'
 RETRY = ".*retry[.][0-9]+m?s"
@@ -223,7 +223,6 @@ def kafka():
 
 def main():
     stale = []
-    FOLDER.mkdir(exist_ok=True)
     for name, made in {"overview": overview(), "endpoints": endpoints(), "kafka": kafka()}.items():
         path, text = FOLDER / f"{name}.json", json.dumps(made, indent=2) + "\n"
         if "--check" not in sys.argv:

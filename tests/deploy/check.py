@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm/postrider"
 PROMETHEUS = DEPLOY / "prometheus"
-DASHBOARDS = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
+DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
 EVERYTHING = ROOT / "tests/deploy/values-everything.yaml"
 PLAIN = DEPLOY / "kubernetes/postrider.yaml"
 PLAIN_HEAD = "# What `helm template` makes of the chart's defaults: make kubernetes. Change the chart, not this file.\n"
@@ -179,7 +179,7 @@ def check_grafana_provisioning():
     ensure(sources[0]["url"] == "http://prometheus:9090", "the datasource is another")
     provider = load(DEPLOY / "grafana/provisioning/dashboards/postrider.yaml")["providers"][0]
     mounts = load(DEPLOY / "compose.yaml")["services"]["grafana"]["volumes"]
-    ensure(f"./grafana/dashboards:{provider['options']['path']}:ro" in mounts, "the dashboards are mounted elsewhere")
+    ensure(f"./grafana:{provider['options']['path']}:ro" in mounts, "the dashboards are mounted elsewhere")
 
 
 # A real Prometheus on a running postrider

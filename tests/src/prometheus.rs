@@ -16,7 +16,7 @@ use crate::patience::{PATIENCE, until};
 use crate::{port, request};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus");
-const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana/dashboards");
+const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana");
 /// What Grafana puts in place of its variables, when everything is chosen.
 const VARIABLES: [(&str, &str); 5] = [
     ("$__rate_interval", "1m"),
@@ -138,8 +138,13 @@ impl Prometheus {
 /// When a dashboard cannot be read.
 pub fn panels() -> anyhow::Result<Vec<(String, String)>> {
     let mut queries = Vec::new();
-    for entry in std::fs::read_dir(DASHBOARDS)? {
-        let board: Value = serde_json::from_slice(&std::fs::read(entry?.path())?)?;
+    let files = std::fs::read_dir(DASHBOARDS)?.map(|entry| Ok(entry?.path()));
+    let files: Vec<PathBuf> = files.collect::<anyhow::Result<_>>()?;
+    let boards = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|one| one == "json"));
+    for path in boards {
+        let board: Value = serde_json::from_slice(&std::fs::read(path)?)?;
         for panel in board["panels"].as_array().context("panels")? {
             for target in panel["targets"].as_array().context("targets")? {
                 let title = panel["title"].as_str().context("a title")?.to_owned();
