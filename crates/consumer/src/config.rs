@@ -56,7 +56,8 @@ pub struct Config {
     #[serde(with = "duration")]
     #[schemars(schema_with = "duration::schema")]
     pub commit_interval: Duration,
-    /// Bytes of unsettled records above which partitions pause.
+    /// Bytes of unsettled records above which partitions pause; below 4 times `max_event_bytes` a few large events
+    /// reach that.
     pub max_held_bytes: ByteSize,
     /// The largest value that is taken as an event.
     pub max_event_bytes: ByteSize,
@@ -114,11 +115,11 @@ impl Config {
             "max_event_bytes",
             "must be 1B to 8MiB",
         );
-        let room = self.max_event_bytes.0.saturating_mul(4);
         require(
-            self.max_held_bytes.0 >= room,
+            self.max_held_bytes.0 >= self.max_event_bytes.0.max(1),
             "max_held_bytes",
-            "must be at least 4 times max_event_bytes, or reading stops at every event",
+            "must not be below max_event_bytes, or there is no room for the largest event; lower that too, and what is \
+             larger is a dead letter",
         );
         faults
     }
@@ -144,6 +145,16 @@ mod tests {
     #[test]
     fn the_defaults_are_without_fault() {
         assert_eq!(Config::default().faults(), []);
+    }
+
+    #[test]
+    fn the_room_for_records_can_be_lowered_to_one_event() {
+        let holding = |bytes| Config {
+            max_held_bytes: ByteSize(bytes),
+            ..Config::default()
+        };
+        assert_eq!(holding(256 << 10).faults(), []);
+        assert_eq!(holding((256 << 10) - 1).faults().len(), 1);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::client::Limits;
 
 /// The longest time one attempt may take, and the longest a webhook may ask for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+/// The shortest time that anything can take.
+const LEAST: Duration = Duration::from_millis(1);
 /// The longest interval a schedule may have; interval arithmetic is exact up to it.
 const MAX_INTERVAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The steepest schedule; interval arithmetic is exact up to it.
@@ -28,13 +30,13 @@ pub struct Config {
     #[serde(with = "postrider_types::units::duration")]
     #[schemars(schema_with = "postrider_types::units::duration::schema")]
     pub timeout: Duration,
-    /// How long connecting may take within it.
+    /// How long connecting may take within it; where that is shorter, `timeout` counts here too.
     #[serde(with = "postrider_types::units::duration")]
     #[schemars(schema_with = "postrider_types::units::duration::schema")]
     pub connect_timeout: Duration,
     /// Requests at once, of all webhooks together.
     pub max_in_flight: usize,
-    /// Requests at once of one webhook that says nothing else.
+    /// Requests at once of one webhook that says nothing else; where that is lower, `max_in_flight` counts here too.
     pub max_in_flight_per_webhook: usize,
     /// Deliveries that may wait for one webhook.
     pub max_waiting_per_webhook: usize,
@@ -79,6 +81,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The same with each setting no higher than the one that bounds it, so that a bound can be lowered alone.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        // A bound that is itself too low stays the only fault.
+        Self {
+            connect_timeout: self.connect_timeout.min(self.timeout.max(LEAST)),
+            max_in_flight_per_webhook: self.max_in_flight_per_webhook.min(self.max_in_flight.max(1)),
+            retry: self.retry.bounded(),
+            circuit: self.circuit.bounded(),
+            ..self
+        }
+    }
+
     /// What a webhook's client may hold: as many idle connections as it may have requests.
     #[must_use]
     pub fn client_limits(&self) -> Limits {
@@ -103,12 +118,12 @@ impl Config {
 
     fn check_times(&self, checks: &mut Checks) {
         checks.require(
-            (Duration::from_millis(1)..=MAX_TIMEOUT).contains(&self.timeout),
+            (LEAST..=MAX_TIMEOUT).contains(&self.timeout),
             "timeout",
             "must be 1ms to 5m, or a hanging endpoint holds its requests too long or every attempt fails",
         );
         checks.require(
-            (Duration::from_millis(1)..=self.timeout).contains(&self.connect_timeout),
+            (LEAST..=self.timeout.max(LEAST)).contains(&self.connect_timeout),
             "connect_timeout",
             "must be at least 1ms and not longer than timeout, which ends the attempt first",
         );
@@ -137,7 +152,7 @@ impl Config {
             );
         }
         checks.require(
-            self.max_in_flight_per_webhook <= self.max_in_flight,
+            self.max_in_flight_per_webhook <= self.max_in_flight.max(1),
             "max_in_flight_per_webhook",
             "must not be above max_in_flight, which would never let one webhook have so many",
         );
@@ -148,7 +163,7 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryConfig {
-    /// The interval after the first failed attempt.
+    /// The interval after the first failed attempt; where that is shorter, `max_interval` counts here too.
     #[serde(with = "postrider_types::units::duration")]
     #[schemars(schema_with = "postrider_types::units::duration::schema")]
     pub initial: Duration,
@@ -180,6 +195,13 @@ impl Default for RetryConfig {
 }
 
 impl RetryConfig {
+    fn bounded(self) -> Self {
+        Self {
+            initial: self.initial.min(self.max_interval.max(LEAST)),
+            ..self
+        }
+    }
+
     /// What cannot work, each with its consequence.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
@@ -218,16 +240,18 @@ impl RetryConfig {
             "must be 1 to 100; below 1 retries would come ever faster",
         );
         checks.require(
-            (Duration::from_millis(1)..=self.max_interval).contains(&self.initial),
+            (LEAST..=self.max_interval.max(LEAST)).contains(&self.initial),
             "initial",
             "must be at least 1ms and not longer than max_interval",
         );
         checks.require(
-            self.max_interval <= MAX_INTERVAL,
+            (LEAST..=MAX_INTERVAL).contains(&self.max_interval),
             "max_interval",
-            "must not be longer than 30d",
+            "must be 1ms to 30d",
         );
-        for (interval, path) in [(self.initial, "initial"), (self.max_interval, "max_interval")] {
+        // An interval that is its own bound is named there.
+        let initial = Some((self.initial, "initial")).filter(|(initial, _)| *initial != self.max_interval);
+        for (interval, path) in initial.into_iter().chain([(self.max_interval, "max_interval")]) {
             checks.require(
                 has_topic_name(interval),
                 path,
@@ -248,7 +272,7 @@ const fn has_topic_name(delay: Duration) -> bool {
 pub struct CircuitConfig {
     /// Failures in a row that open a webhook's circuit.
     pub failures: u32,
-    /// How long it stays open before the first probe.
+    /// How long it stays open before the first probe; where that is shorter, `max_open` counts here too.
     #[serde(with = "postrider_types::units::duration")]
     #[schemars(schema_with = "postrider_types::units::duration::schema")]
     pub open: Duration,
@@ -269,6 +293,13 @@ impl Default for CircuitConfig {
 }
 
 impl CircuitConfig {
+    fn bounded(self) -> Self {
+        Self {
+            open: self.open.min(self.max_open.max(LEAST)),
+            ..self
+        }
+    }
+
     /// What cannot work, each with its consequence.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
@@ -279,11 +310,15 @@ impl CircuitConfig {
             "must be at least 1, or a circuit is open before anything failed",
         );
         checks.require(
-            (Duration::from_millis(1)..=self.max_open).contains(&self.open),
+            (LEAST..=self.max_open.max(LEAST)).contains(&self.open),
             "open",
             "must be at least 1ms and not longer than max_open",
         );
-        checks.require(self.max_open <= MAX_INTERVAL, "max_open", "must not be longer than 30d");
+        checks.require(
+            (LEAST..=MAX_INTERVAL).contains(&self.max_open),
+            "max_open",
+            "must be 1ms to 30d",
+        );
         checks.faults
     }
 }
@@ -367,6 +402,56 @@ mod tests {
                 "circuit.open",
             ]
         );
+    }
+
+    fn of_millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_bound_that_is_lowered_alone_lowers_what_it_bounds() {
+        let config = Config {
+            timeout: of_millis(3_000),
+            max_in_flight: 8,
+            retry: RetryConfig {
+                max_interval: of_millis(1_000),
+                ..RetryConfig::default()
+            },
+            circuit: CircuitConfig {
+                max_open: of_millis(500),
+                ..CircuitConfig::default()
+            },
+            ..Config::default()
+        };
+        let bounded = config.bounded();
+        assert_eq!(bounded.faults(), []);
+        assert_eq!(bounded.connect_timeout, of_millis(3_000));
+        assert_eq!(bounded.max_in_flight_per_webhook, 8);
+        assert_eq!(bounded.retry.initial, of_millis(1_000));
+        assert_eq!(bounded.circuit.open, of_millis(500));
+    }
+
+    #[test]
+    fn what_is_within_its_bounds_stays_as_it_is() {
+        assert_eq!(Config::default().bounded(), Config::default());
+    }
+
+    #[test]
+    fn a_bound_that_is_too_low_is_the_only_fault() {
+        let mut config = Config {
+            timeout: Duration::ZERO,
+            max_in_flight: 0,
+            ..Config::default()
+        };
+        config.retry.max_interval = Duration::ZERO;
+        config.circuit.max_open = Duration::ZERO;
+        assert_eq!(
+            paths(&config.bounded()),
+            ["timeout", "max_in_flight", "retry.max_interval", "circuit.max_open"]
+        );
+        let mut config = Config::default();
+        config.retry.max_interval = Duration::from_micros(1_500);
+        assert_eq!(paths(&config.bounded()), ["retry.max_interval"]);
     }
 
     #[test]

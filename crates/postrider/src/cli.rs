@@ -4,6 +4,7 @@ mod check_config;
 mod completions;
 mod demo;
 mod explain;
+mod hidden;
 mod logs;
 mod moment;
 pub(crate) mod output;

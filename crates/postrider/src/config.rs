@@ -3,13 +3,16 @@
 //!
 //! Everything wrong with it is found in one go: layers are parsed and their references followed, merged
 //! by figment, held against the schema derived from the types, read into the types section by section,
-//! and judged by the sections themselves. Only then is it a [`Config`].
+//! and judged by the sections themselves. Only then is it a [`Config`]. Whoever is about to run it has the files that it
+//! names looked into as well.
 
 mod document;
 mod environment;
 pub(crate) mod fault;
+mod files;
 mod interpolation;
 mod layers;
+mod mending;
 mod path;
 mod review;
 pub(crate) mod sections;
@@ -28,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use fault::{ConfigError, under};
+pub(crate) use files::ca_fault;
 pub(crate) use layers::{Sources, discover};
 pub(crate) use sections::{LogFormat, SecretsConfig, TelemetryConfig};
 
@@ -88,7 +92,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with every fault of every layer.
     pub(crate) fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        review::load(sources)
+        review::load(sources, review::Extent::Text)
+    }
+
+    /// Reads all layers, and looks into the files that a run needs.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault of every layer and of those files.
+    pub(crate) fn load_to_run(sources: &Sources) -> Result<Self, ConfigError> {
+        review::load(sources, review::Extent::Files)
     }
 
     /// The topics this configuration needs.
@@ -127,62 +139,69 @@ impl Config {
         }
         document
     }
+}
 
-    /// What is wrong between sections, each of which is right by itself.
-    fn cross_faults(&self) -> Vec<Fault> {
-        let written = [
-            ("results.topic", &self.results.topic),
-            ("results.dead_letters", &self.results.dead_letters),
-            ("results.notices", &self.results.notices),
-            ("results.pending", &self.results.pending),
-            ("results.replays", &self.results.replays),
-            ("routing.webhooks_topic", &self.routing.webhooks_topic),
-        ];
-        let mut faults = Vec::new();
-        for (at, source) in self.consumer.sources.iter().enumerate() {
-            let same = written
-                .iter()
-                .find(|(_, topic)| **topic == source.topic)
-                .map(|(path, _)| *path);
-            let retry = source
-                .topic
-                .starts_with(&self.results.retry_prefix)
-                .then_some("results.retry_prefix");
-            if let Some(path) = same.or(retry) {
-                let reason = format!("is also what {path} names, so postrider would read what it writes");
-                faults.push(Fault::new(format!("consumer.sources[{at}].topic"), reason));
-            }
+/// Topics that are read although postrider writes them, and webhooks kept where something else is.
+fn topic_faults(
+    consumer: &postrider_consumer::Config,
+    results: &postrider_kafka::ResultsConfig,
+    routing: &postrider_routing::Config,
+) -> Vec<Fault> {
+    let written = [
+        ("results.topic", &results.topic),
+        ("results.dead_letters", &results.dead_letters),
+        ("results.notices", &results.notices),
+        ("results.pending", &results.pending),
+        ("results.replays", &results.replays),
+        ("routing.webhooks_topic", &routing.webhooks_topic),
+    ];
+    let mut faults = Vec::new();
+    for (at, source) in consumer.sources.iter().enumerate() {
+        let same = written
+            .iter()
+            .find(|(_, topic)| **topic == source.topic)
+            .map(|(path, _)| *path);
+        let retry = source
+            .topic
+            .starts_with(&results.retry_prefix)
+            .then_some("results.retry_prefix");
+        if let Some(path) = same.or(retry) {
+            let reason = format!("is also what {path} names, so postrider would read what it writes");
+            faults.push(Fault::new(format!("consumer.sources[{at}].topic"), reason));
         }
-        let (_, webhooks_topic) = written[5];
-        if let Some((path, _)) = written[..5].iter().find(|(_, topic)| *topic == webhooks_topic) {
-            let reason = format!("is the same topic as {path}");
-            faults.push(Fault::new("routing.webhooks_topic", reason));
-        }
-        faults.extend(self.endpoint_faults());
-        faults
     }
+    let (_, webhooks_topic) = written[5];
+    if let Some((path, _)) = written[..5].iter().find(|(_, topic)| *topic == webhooks_topic) {
+        let reason = format!("is the same topic as {path}");
+        faults.push(Fault::new("routing.webhooks_topic", reason));
+    }
+    faults
+}
 
-    /// For judging URLs when the egress section is itself at fault: what it would refuse is not known, but
-    /// what is no URL is.
-    fn lenient_policy(&self) -> Policy {
-        let everything = ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network"));
-        let config = postrider_delivery::egress::Config {
-            allow: everything.to_vec(),
-            ..postrider_delivery::egress::Config::default()
-        };
-        Policy::from_config(&config).expect("allowing everything is without fault")
-    }
+/// What is wrong with the section `routing`, its webhooks that could never be called among it.
+fn routing_faults(
+    routing: &postrider_routing::Config,
+    egress: Option<&postrider_delivery::egress::Config>,
+) -> Vec<Fault> {
+    let policy = egress.and_then(|egress| Policy::from_config(egress).ok());
+    let policy = policy.unwrap_or_else(lenient_policy);
+    let webhooks = routing.webhooks.iter().enumerate();
+    let uncallable = webhooks.flat_map(|(at, webhook)| {
+        let found = webhook_faults(webhook, &policy).into_iter();
+        found.map(move |fault| fault.under(&format!("webhooks[{at}]")))
+    });
+    routing.faults().into_iter().chain(uncallable).collect()
+}
 
-    /// The file's webhooks that could never be called.
-    fn endpoint_faults(&self) -> Vec<Fault> {
-        let policy = Policy::from_config(&self.egress).unwrap_or_else(|_| self.lenient_policy());
-        let webhooks = self.routing.webhooks.iter().enumerate();
-        let faults = webhooks.flat_map(|(at, webhook)| {
-            let found = webhook_faults(webhook, &policy).into_iter();
-            found.map(move |fault| fault.under(&format!("routing.webhooks[{at}]")))
-        });
-        faults.collect()
-    }
+/// For judging URLs when the egress section is itself at fault: what it would refuse is not known, but
+/// what is no URL is.
+fn lenient_policy() -> Policy {
+    let everything = ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network"));
+    let config = postrider_delivery::egress::Config {
+        allow: everything.to_vec(),
+        ..postrider_delivery::egress::Config::default()
+    };
+    Policy::from_config(&config).expect("allowing everything is without fault")
 }
 
 /// What is wrong with an instance's id.

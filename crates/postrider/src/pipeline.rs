@@ -50,7 +50,7 @@ use postrider_kafka::topics::Survey;
 use postrider_kafka::{Committer, CommitterError, Connection, Flush, Mode, Reachability};
 use postrider_routing::{Router, SharedTable};
 use postrider_types::outcome::Issuer;
-use postrider_types::{Clock, Fault, Settled, Successes, Timestamp, Undelivered, WebhookId};
+use postrider_types::{Clock, Settled, Successes, Timestamp, Undelivered, WebhookId};
 use postrider_webhooks::Directory;
 use prometheus::Registry;
 use rand::SeedableRng;
@@ -121,7 +121,15 @@ pub(crate) async fn run(config: Config, surroundings: Surroundings) -> anyhow::R
     let slot = ApiSlot::default();
     let server = Server::bind(&config.admin, health.clone(), registry.clone(), slot.clone()).await?;
     let address = server.address();
-    info!(%address, version = telemetry::VERSION, instance = config.instance_id, "Starting");
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    info!(
+        %address,
+        version = telemetry::VERSION,
+        librdkafka,
+        instance = config.instance_id,
+        egress.allow = ?config.egress.allow,
+        "Starting"
+    );
     if config.kafka.is_open() {
         warn!(
             "Anybody on the way to Kafka can read along; set security.protocol among kafka.properties to SSL or SASL_SSL"

@@ -1,9 +1,9 @@
 //! Where the key comes from that seals what the webhooks topic holds of secrets.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use postrider_types::Secret;
 use postrider_webhooks::Keyring;
 use tracing::warn;
@@ -18,25 +18,50 @@ pub(crate) struct KeySource {
     pub(crate) variable: Option<Secret>,
 }
 
+/// The keys cannot be read. Shows nothing of what was found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoKeys {
+    /// Those of `secrets.key_file`.
+    #[error("secrets.key_file: {0}")]
+    File(String),
+    /// Those of the variable.
+    #[error("{VARIABLE}: {0}")]
+    Variable(String),
+}
+
 impl KeySource {
+    /// What the setting names, among these variables.
+    pub(crate) fn new(key_file: Option<PathBuf>, variables: &BTreeMap<String, String>) -> Self {
+        Self {
+            file: key_file,
+            variable: variables.get(VARIABLE).map(Secret::new),
+        }
+    }
+
     /// Reads the keys: one to a line, the first one seals. None is no fault as long as nothing has to be sealed.
     ///
     /// # Errors
-    /// When the file cannot be read, or a line is no key; shows nothing of either.
-    pub(crate) fn read(&self) -> anyhow::Result<Keyring> {
-        let Some(file) = &self.file else {
-            let text = self.variable.clone().unwrap_or(Secret::new(""));
-            return Keyring::parse(&text).context(VARIABLE);
-        };
-        let named = || format!("secrets.key_file {}", file.display());
-        let text = std::fs::read_to_string(file).with_context(named)?;
-        if is_for_everybody(file) {
-            warn!(file = %file.display(), "Every user of this machine can read secrets.key_file; chmod 0600 it");
+    /// [`NoKeys`] when the file cannot be read or is empty, or a line is no key.
+    pub(crate) fn read(&self) -> Result<Keyring, NoKeys> {
+        match &self.file {
+            Some(file) => of_file(file).map_err(NoKeys::File),
+            None => {
+                let text = self.variable.clone().unwrap_or(Secret::new(""));
+                Keyring::parse(&text).map_err(|bad| NoKeys::Variable(bad.to_string()))
+            }
         }
-        let keys = Keyring::parse(&Secret::new(text)).with_context(named)?;
-        anyhow::ensure!(keys.can_seal(), "{} holds no key", named());
-        Ok(keys)
     }
+}
+
+fn of_file(file: &Path) -> Result<Keyring, String> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("`{name}` cannot be read: {error}"))?;
+    if is_for_everybody(file) {
+        warn!(file = %name, "Every user of this machine can read secrets.key_file; chmod 0600 it");
+    }
+    let keys = Keyring::parse(&Secret::new(text)).map_err(|bad| format!("a line of `{name}` {bad}"))?;
+    let holds_some = keys.can_seal().then_some(keys);
+    holds_some.ok_or_else(|| format!("`{name}` holds no key; make one with `openssl rand -base64 32`"))
 }
 
 fn is_for_everybody(file: &Path) -> bool {
@@ -51,7 +76,7 @@ mod tests {
     /// Base64 of 32 zero bytes.
     const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-    fn of_file(text: &str) -> anyhow::Result<Keyring> {
+    fn of_file(text: &str) -> Result<Keyring, NoKeys> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
         std::fs::write(&file, text).unwrap();
@@ -85,11 +110,12 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused_without_being_shown() {
         for text in ["hunter2", "", "AAAA"] {
-            let error = format!("{:#}", of_file(text).unwrap_err());
+            let error = of_file(text).unwrap_err().to_string();
             assert!(
-                error.starts_with("secrets.key_file") && !error.contains("hunter2"),
+                error.starts_with("secrets.key_file: ") && error.matches("key_file").count() == 1,
                 "{error}"
             );
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 }

@@ -78,14 +78,32 @@ fn bad_usage_is_64() {
         &["receive"],
         &["receive", "--port", "0", "--status", "99"],
         &["receive", "--port", "0", "--secret", "hunter2"],
-        &["check-config", "--set", "nonsense"],
+        &["receive", "--port", "0", "--secret", "whsec_hunter2"],
+        &["check-config", "--set", "hunter2"],
+        &["check-config", "--set", ".admin=hunter2"],
         &["completions", "cmd.exe"],
         &["schema", "nothing"],
     ] {
         let output = ran(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+        assert!(!text(&output.stderr).contains("hunter2"), "{arguments:?}");
     }
+}
+
+#[test]
+fn an_argument_that_may_be_secret_is_named_without_its_text() {
+    let told = |arguments: &[&str]| text(&ran(arguments).stderr).to_owned();
+    let secret = told(&["receive", "--port", "0", "--secret", "whsec_hunter2"]);
+    assert!(
+        secret.starts_with("error: invalid value for '--secret <whsec_…>': "),
+        "{secret}"
+    );
+    let set = told(&["check-config", "--set", "hunter2"]);
+    assert!(
+        set.starts_with("error: invalid value for '--set <FIELD=VALUE>': has no `=`; write it like"),
+        "{set}"
+    );
 }
 
 #[test]
@@ -107,6 +125,37 @@ fn bad_configuration_is_78_and_names_every_fault_by_line() {
     let missing = ran(&["check-config", "--config", "/no/such/file.yaml"]);
     assert_eq!(missing.status.code(), Some(78));
     assert!(text(&missing.stderr).starts_with("/no/such/file.yaml: cannot be read: "));
+}
+
+#[test]
+fn files_that_a_run_needs_are_bad_configuration_before_kafka_is_asked() {
+    for command in ["check-config", "run"] {
+        for (setting, start) in [
+            (
+                "secrets.key_file=/no/key",
+                "--set: secrets.key_file: `/no/key` cannot be read: ",
+            ),
+            (
+                "egress.ca_file=/no/ca",
+                "--set: egress.ca_file: cannot read certificates from /no/ca: ",
+            ),
+        ] {
+            let output = ran(&[command, "--set", "kafka.brokers=127.0.0.1:1", "--set", setting]);
+            assert_eq!(output.status.code(), Some(78), "{command}");
+            assert!(text(&output.stderr).starts_with(start), "{}", text(&output.stderr));
+        }
+        let output = postrider()
+            .arg(command)
+            .env("POSTRIDER_SECRETS_KEY", "hunter2")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(78), "{command}");
+        let errors = text(&output.stderr);
+        assert!(
+            errors.starts_with("POSTRIDER_SECRETS_KEY: is not base64 of 32 bytes") && !errors.contains("hunter2"),
+            "{errors}"
+        );
+    }
 }
 
 #[test]
@@ -137,12 +186,13 @@ routing:
   webhooks:
     - {id: wants, url: 'https://m.example/h', events: [tracking_update], filter: {code: {gte: 5}}}
     - {id: other, url: 'https://m.example/h', events: [order_error]}
+    - {id: picky, url: 'https://m.example/h', events: [tracking_update], filter: {carrier: FedEx}}
 ";
 
 #[test]
 fn route_says_who_gets_an_event_and_who_does_not() {
     let (_dir, path) = file("postrider.yaml", WEBHOOKS);
-    let (_events, event) = file("event.json", r#"{"code": 6}"#);
+    let (_events, event) = file("event.json", r#"{"code": 6, "carrier": "UPS"}"#);
     let route = |arguments: &[&str]| {
         let mut command = postrider();
         command
@@ -159,6 +209,11 @@ fn route_says_who_gets_an_event_and_who_does_not() {
     assert_eq!(lines[0], "tracking_update of account default");
     assert!(lines.iter().any(|line| line.starts_with("  yes wants: ")), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("  no  other: ")), "{lines:?}");
+    let picky = lines.iter().find(|line| line.starts_with("  no  picky: ")).unwrap();
+    assert!(
+        picky.ends_with(r#"carrier must be "FedEx", but is "UPS""#),
+        "quotes stay as they are: {picky}"
+    );
     let json = route(&["--type", "order_error", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let matching: Vec<&str> = json

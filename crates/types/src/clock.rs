@@ -2,6 +2,7 @@
 //! the system's clock neither fires nor delays a retry, and a paused test clock moves it too.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 /// A moment in milliseconds since the Unix epoch, as Kafka counts them.
 ///
-/// Serialised as RFC 3339 in UTC with milliseconds.
+/// Serialised as RFC 3339 in UTC with milliseconds, and read with any offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Timestamp(i64);
 
@@ -126,10 +127,50 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let time = humantime::parse_rfc3339(&text).map_err(de::Error::custom)?;
-        Ok(time.into())
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
+}
+
+/// The text is no time of RFC 3339, or one before 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a time is like 2026-11-22T10:00:00Z or 2026-11-22T12:00:00+02:00")]
+pub struct NoTimestamp;
+
+impl FromStr for Timestamp {
+    type Err = NoTimestamp;
+
+    /// Reads RFC 3339: any offset, any number of decimals, `t` and `z` too, and a space in place of the `T`.
+    fn from_str(text: &str) -> Result<Self, NoTimestamp> {
+        let (local, offset) = split_offset(text).ok_or(NoTimestamp)?;
+        // The reader is lenient: it takes an offset, of which there was one already, and a point without decimals.
+        if local.contains('+') || !local.ends_with(|last: char| last.is_ascii_digit()) {
+            return Err(NoTimestamp);
+        }
+        let time = humantime::parse_rfc3339_weak(&local.replace('t', "T")).map_err(|_| NoTimestamp)?;
+        Ok(Self(Self::from(time).0.saturating_sub(offset)))
+    }
+}
+
+/// A time's text without its offset, and the offset from UTC in milliseconds.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    if let Some(local) = text.strip_suffix(['Z', 'z']) {
+        return Some((local, 0));
+    }
+    let (local, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+    let (sign, offset) = match offset.split_at_checked(1)? {
+        ("+", offset) => (1, offset),
+        ("-", offset) => (-1, offset),
+        _ => return None,
+    };
+    let (hours, minutes) = offset.split_once(':')?;
+    let minutes = below(hours, 24)? * 60 + below(minutes, 60)?;
+    Some((local, sign * minutes * 60_000))
+}
+
+/// A number of two digits, below a limit.
+fn below(text: &str, limit: i64) -> Option<i64> {
+    let is_number = text.len() == 2 && text.bytes().all(|digit| digit.is_ascii_digit());
+    text.parse().ok().filter(|number| is_number && *number < limit)
 }
 
 impl JsonSchema for Timestamp {
@@ -212,6 +253,52 @@ mod tests {
             Timestamp::from_millis(1_763_805_600_137).to_string(),
             "2025-11-22T10:00:00.137Z"
         );
+    }
+
+    #[test]
+    fn every_form_of_rfc_3339_is_read() {
+        for (text, shown) in [
+            ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00.000Z"),
+            ("2026-11-22t10:00:00.5z", "2026-11-22T10:00:00.500Z"),
+            ("2026-11-22 10:00:00Z", "2026-11-22T10:00:00.000Z"),
+            ("2026-11-22T10:00:00.1234567+00:00", "2026-11-22T10:00:00.123Z"),
+            ("2026-11-22T10:00:00-00:00", "2026-11-22T10:00:00.000Z"),
+            ("2026-11-22T01:30:00+02:00", "2026-11-21T23:30:00.000Z"),
+            ("2026-11-22T10:00:00.25-23:59", "2026-11-23T09:59:00.250Z"),
+        ] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), shown, "{text}");
+            let read: Timestamp = serde_json::from_value(text.into()).unwrap();
+            assert_eq!(read.to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in [
+            "",
+            "Z",
+            "+02:00",
+            "2026-11-22",
+            "2026-11-22T10:00Z",
+            "2026-11-22T10:00:00",
+            "2026-11-22T10:00:00.Z",
+            "2026-11-22T10:00:00ZZ",
+            "2026-11-22T10:00:00Z+02:00",
+            "2026-11-22T10:00:00+00:00Z",
+            "2026-11-22T10:00:00.5+00:00Z",
+            "2026-11-22T10:00:00+24:00",
+            "2026-11-22T10:00:00+02:60",
+            "2026-11-22T10:00:00+0200",
+            "2026-11-22T10:00:00+2:000",
+            "2026-11-22T10:00:00++2:00",
+            "2026-11-22T10:00:00+02:+1",
+            "2026-11-22T10:00:00ä2:00",
+            "2026-13-22T10:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "äääääääääääääääääää0Z",
+        ] {
+            assert_eq!(text.parse::<Timestamp>(), Err(NoTimestamp), "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! `schemas/status-catalog.json` is the same list as a file.
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// Every status of the catalog with its meaning, in ascending order.
 pub const CATALOG: [(u16, &str); 63] = [
@@ -79,6 +80,16 @@ pub fn meaning(code: u16) -> Cow<'static, str> {
     }
 }
 
+/// A status as people read it: its number and what it means, which outside the catalog begins with the number.
+#[must_use]
+pub fn line(code: impl fmt::Display, meaning: &str) -> String {
+    let number = code.to_string();
+    if meaning.starts_with(&number) {
+        return meaning.to_owned();
+    }
+    format!("{number} {meaning}").trim_end().to_owned()
+}
+
 const fn class(code: u16) -> &'static str {
     match code {
         100..=199 => "Informational",
@@ -100,6 +111,13 @@ mod tests {
         assert_eq!(meaning(520), "520 Server Error");
         assert_eq!(meaning(999), "999 Unknown Status");
         assert_eq!(meaning(418), "I'm a teapot");
+    }
+
+    #[test]
+    fn a_line_has_the_number_once() {
+        assert_eq!(line(503, &meaning(503)), "503 Service Unavailable");
+        assert_eq!(line(520, &meaning(520)), "520 Server Error");
+        assert_eq!(line(520, ""), "520");
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Owed {
 fn in_words(reason: DeadLetterReason, outcome: &OutcomeOf<'_>) -> String {
     let met = match (&outcome.error, outcome.status_code) {
         (Some(error), _) => error.message.clone(),
-        (None, Some(code)) => format!("{code} {}", status::meaning(code)),
+        (None, Some(code)) => status::line(code, &status::meaning(code)),
         (None, None) => "no answer".to_owned(),
     };
     let attempt = outcome.attempt;

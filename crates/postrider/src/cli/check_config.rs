@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::End;
 use super::output::say;
 use super::settings::Settings;
+use crate::config::Config;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -29,7 +30,7 @@ enum Format {
 
 impl CheckConfig {
     pub(crate) fn run(self, variables: BTreeMap<String, String>) -> anyhow::Result<End> {
-        let shown = self.settings.load(variables)?.shown();
+        let shown = Config::load_to_run(&self.settings.sources(variables))?.shown();
         let text = match self.format {
             Format::Yaml => serde_saphyr::to_string(&shown).context("the configuration cannot be written as YAML")?,
             Format::Json => serde_json::to_string_pretty(&shown)?,

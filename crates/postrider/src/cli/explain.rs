@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use postrider_types::status;
 use serde_json::Value;
 
 use super::End;
@@ -167,16 +168,22 @@ fn delivery(leg: &Value) -> String {
 
 fn attempt(outcome: &Value) -> [String; 5] {
     let error = text_at(outcome, "/error/message");
-    let status = match &outcome["status_code"] {
+    let answer = match &outcome["status_code"] {
         Value::Null => error.to_owned(),
-        code if error.is_empty() => format!("{code} {}", text_at(outcome, "/status_text")),
-        code => format!("{code} {} ({error})", text_at(outcome, "/status_text")),
+        code => {
+            let met = status::line(code, text_at(outcome, "/status_text"));
+            if error.is_empty() {
+                met
+            } else {
+                format!("{met} ({error})")
+            }
+        }
     };
     let spent = outcome["time_spent_ms"].as_f64();
     [
         outcome["attempt"].to_string(),
         text_at(outcome, "/date_start").to_owned(),
-        status,
+        answer,
         spent.map(|spent| format!("{spent:.1} ms")).unwrap_or_default(),
         text_at(outcome, "/result").to_owned(),
     ]

@@ -11,7 +11,7 @@ pub(crate) struct Moment(pub(crate) Timestamp);
 
 /// The text is no moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a moment is like 2026-11-22T10:00:00Z, or like 90m or 2h for as long ago")]
+#[error("a moment is like 2026-11-22T10:00:00Z or 2026-11-22T12:00:00+02:00, or like 90m or 2h for as long ago")]
 pub(crate) struct NoMoment;
 
 impl FromStr for Moment {
@@ -23,8 +23,9 @@ impl FromStr for Moment {
 }
 
 fn read(text: &str, now: Timestamp) -> Result<Timestamp, NoMoment> {
-    if let Ok(moment) = humantime::parse_rfc3339_weak(text) {
-        return Ok(moment.into());
+    // Without an offset it is in UTC.
+    if let Ok(moment) = text.parse().or_else(|_| format!("{text}Z").parse()) {
+        return Ok(moment);
     }
     let ago = humantime::parse_duration(text).map_err(|_| NoMoment)?;
     let then = SystemTime::from(now).checked_sub(ago).ok_or(NoMoment)?;
@@ -41,9 +42,11 @@ mod tests {
         let read = |text| read(text, now).map(|moment| moment.to_string());
         assert_eq!(read("2026-11-22T10:00:00Z").unwrap(), "2026-11-22T10:00:00.000Z");
         assert_eq!(read("2026-11-22 10:00:00").unwrap(), "2026-11-22T10:00:00.000Z");
+        assert_eq!(read("2026-11-22T10:00:00+02:00").unwrap(), "2026-11-22T08:00:00.000Z");
+        assert_eq!(read("2026-11-22t10:00:00z").unwrap(), "2026-11-22T10:00:00.000Z");
         assert_eq!(read("90m").unwrap(), "2027-01-15T06:30:00.000Z");
         assert_eq!(read("9000 years"), Ok("1970-01-01T00:00:00.000Z".to_owned()));
-        for bad in ["", "yesterday", "-2h", "10"] {
+        for bad in ["", "yesterday", "-2h", "10", "2026-11-22T10:00:00+25:00"] {
             assert_eq!(read(bad), Err(NoMoment), "{bad}");
         }
     }

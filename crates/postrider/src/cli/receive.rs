@@ -10,6 +10,7 @@ use postrider_delivery::signature::SigningKey;
 use postrider_types::Secret;
 
 use super::End;
+use super::hidden::Hidden;
 use super::output::say;
 use crate::receiver::{Answer, Received, Receiver};
 use crate::shutdown::stop_token;
@@ -34,7 +35,7 @@ pub(crate) struct Receive {
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     delay: u64,
     /// The webhook's signing secret, to verify signatures with
-    #[arg(long, value_name = "whsec_…", value_parser = secret)]
+    #[arg(long, value_name = "whsec_…", value_parser = Hidden(secret))]
     secret: Option<Secret>,
 }
 

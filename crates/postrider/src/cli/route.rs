@@ -11,6 +11,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use postrider_consumer::decode::{self, RawRecord};
 use postrider_routing::{Explanation, Table, explain};
+use postrider_types::visible::visible;
 use postrider_types::{AccountId, Event, EventType, Header, Offset, Origin, Partition, Timestamp};
 
 use super::End;
@@ -120,7 +121,7 @@ fn shown(event: &Event, explanations: &[Explanation]) -> String {
         lines.push(format!(
             "  {verdict} {}: {}",
             explanation.webhook,
-            explanation.reason.escape_debug()
+            visible(&explanation.reason)
         ));
     }
     lines.join("\n")

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
-use postrider_types::Secret;
-
 use super::End;
 use super::settings::Settings;
 use crate::config::Config;
 use crate::pipeline::{self, Surroundings};
 use crate::process;
-use crate::secrets::{KeySource, VARIABLE};
+use crate::secrets::KeySource;
 use crate::shutdown::Signals;
 use crate::telemetry;
 
@@ -27,11 +25,8 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, variables: BTreeMap<String, String>) -> anyhow::Result<End> {
         let sources = self.settings.sources(variables);
-        let config = Config::load(&sources)?;
-        let keys = KeySource {
-            file: config.secrets.key_file.clone(),
-            variable: sources.variables.get(VARIABLE).cloned().map(Secret::new),
-        };
+        let config = Config::load_to_run(&sources)?;
+        let keys = KeySource::new(config.secrets.key_file.clone(), &sources.variables);
         telemetry::start(&config.telemetry)?;
         process::prepare();
         let runtime = process::runtime()?;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use postrider_types::visible::visible;
 
+use super::hidden::Hidden;
 use crate::config::{Config, ConfigError, Sources, discover};
 
 /// Read when nothing else is named.
@@ -17,16 +19,21 @@ pub(crate) struct Settings {
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Sets one field, stronger than file and environment; lists as JSON [example: delivery.timeout=10s]
-    #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = assignment)]
+    #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = Hidden(assignment))]
     set: Vec<(String, String)>,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
-    let (field, value) = text.split_once('=').ok_or("write it like delivery.timeout=10s")?;
+    let (field, value) = text
+        .split_once('=')
+        .ok_or("has no `=`; write it like delivery.timeout=10s")?;
     let named = !field.is_empty() && field.split('.').all(|key| !key.is_empty());
-    named
-        .then(|| (field.to_owned(), value.to_owned()))
-        .ok_or_else(|| format!("`{field}` names no field; write it like delivery.timeout=10s"))
+    named.then(|| (field.to_owned(), value.to_owned())).ok_or_else(|| {
+        format!(
+            "`{}` names no field; write it like delivery.timeout=10s",
+            visible(field)
+        )
+    })
 }
 
 impl Settings {

@@ -121,7 +121,8 @@ impl Layer {
                 column: None,
             },
             Said::Variables(names) => {
-                nearest(names, path).map_or(Origin::Default, |name| Origin::Variable(name.clone()))
+                let name = first_within(names, path).or_else(|| nearest(names, path));
+                name.map_or(Origin::Default, |name| Origin::Variable(name.clone()))
             }
             Said::Flags => Origin::Flag,
         }
@@ -176,6 +177,12 @@ fn flag_path(name: &str) -> Path {
 /// What a map holds for a path, or for the nearest that holds it.
 fn nearest<'a, T>(map: &'a BTreeMap<Path, T>, path: &Path) -> Option<&'a T> {
     map.get(path).or_else(|| nearest(map, &path.parent()?))
+}
+
+/// What a map holds for a path, or else for the first that lies within it.
+fn first_within<'a, T>(map: &'a BTreeMap<Path, T>, path: &Path) -> Option<&'a T> {
+    let (first, value) = map.range(path.clone()..).next()?;
+    first.0.starts_with(&path.0).then_some(value)
 }
 
 /// Calls `visit` with every text within a value.

@@ -4,17 +4,32 @@ use figment::Figment;
 use figment::providers::Serialized;
 use postrider_types::Fault;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fault::{ConfigError, Origin, PlacedFault};
+use super::files::{ca_faults, missing_keys};
 use super::layers::{self, Layer, Sources};
+use super::mending;
 use super::path::Path;
 use super::shape::Shape;
 use super::validation::misfits;
-use super::{Config, instance_faults};
+use super::{Config, instance_faults, routing_faults, topic_faults};
+use crate::secrets::NoKeys;
+
+/// How often a section is mended to find what only reading it shows, one fault at a time.
+const MOST_MENDINGS: usize = 32;
+
+/// How far a review goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What is written.
+    Text,
+    /// The files that a run needs, too.
+    Files,
+}
 
 /// Reads all layers.
-pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigError> {
+pub(crate) fn load(sources: &Sources, extent: Extent) -> Result<Config, ConfigError> {
     let shape = Shape {
         root: schemars::schema_for!(Config).to_value(),
     };
@@ -23,8 +38,8 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigError> {
     let mut review = Review::new(Config::new(sources.host.clone()), layers, faults);
     review.check_shape(&shape);
     let config = review.check_sections();
-    if let Some(config) = &config {
-        review.note(config.cross_faults());
+    if extent == Extent::Files {
+        review.check_files(sources);
     }
     match config {
         Some(config) if review.faults.is_empty() => Ok(config),
@@ -73,21 +88,26 @@ impl Review {
         let instance_id = self.section("instance_id", |id: &String| instance_faults(id));
         let kafka = self.section("kafka", postrider_kafka::Config::faults);
         let consumer = self.section("consumer", postrider_consumer::Config::faults);
-        let routing = self.section("routing", postrider_routing::Config::faults);
-        let delivery = self.section("delivery", postrider_delivery::Config::faults);
-        let topics = self.section("topics", postrider_kafka::TopicsConfig::faults);
+        let egress = self.fields("egress", postrider_delivery::egress::Config::faults);
+        let routing = self.fields("routing", |routing| routing_faults(routing, egress.as_ref()));
+        let delivery = self.fields("delivery", |delivery: &postrider_delivery::Config| {
+            delivery.clone().bounded().faults()
+        });
+        let topics = self.fields("topics", postrider_kafka::TopicsConfig::faults);
         let results = self.section("results", postrider_kafka::ResultsConfig::faults);
-        let replay = self.section("replay", postrider_replay::Config::faults);
-        let egress = self.section("egress", postrider_delivery::egress::Config::faults);
+        let replay = self.fields("replay", postrider_replay::Config::faults);
         let admin = self.section("admin", postrider_admin::Config::faults);
         let secrets = self.section("secrets", |_| Vec::new());
-        let telemetry = self.section("telemetry", super::TelemetryConfig::faults);
+        let telemetry = self.fields("telemetry", super::TelemetryConfig::faults);
+        if let (Some(consumer), Some(results), Some(routing)) = (&consumer, &results, &routing) {
+            self.note(topic_faults(consumer, results, routing));
+        }
         Some(Config {
             instance_id: instance_id?,
             kafka: kafka?,
             consumer: consumer?,
             routing: routing?,
-            delivery: delivery?,
+            delivery: delivery?.bounded(),
             topics: topics?,
             results: results?,
             replay: replay?,
@@ -98,6 +118,7 @@ impl Review {
         })
     }
 
+    /// A section that can be judged only as a whole.
     fn section<T: DeserializeOwned>(&mut self, name: &str, judge: impl Fn(&T) -> Vec<Fault>) -> Option<T> {
         if self.is_faulty(name) {
             return None;
@@ -112,22 +133,89 @@ impl Review {
                 Some(section)
             }
             Err(errors) => {
-                for error in errors {
-                    let pointer = format!("/{name}/{}", error.path.join("/"));
-                    let path = Path::from_pointer(pointer.trim_end_matches('/'), &self.document);
-                    self.place(&path, error.kind.to_string());
-                }
+                self.place_unread(name, errors);
                 None
             }
         }
     }
 
-    fn is_faulty(&self, section: &str) -> bool {
-        let within = |path: &str| {
-            path.strip_prefix(section)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        self.faults.iter().any(|fault| within(&fault.fault.path))
+    /// A section none of whose fields is judged by another, so that the rest of a faulty one is judged as well.
+    fn fields<T: DeserializeOwned>(&mut self, name: &str, judge: impl Fn(&T) -> Vec<Fault>) -> Option<T> {
+        let whole = self.section(name, &judge);
+        if whole.is_none()
+            && let Some(rest) = self.rest(name)
+        {
+            let found = judge(&rest).into_iter().map(|fault| fault.under(name));
+            let news = found.filter(|fault| self.is_news(&fault.path)).collect();
+            self.note(news);
+        }
+        whole
+    }
+
+    /// What can be read of a faulty section. What cannot is noted on the way.
+    fn rest<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        for _ in 0..MOST_MENDINGS {
+            let faulty = self.faults.iter().filter(|fault| holds(name, &fault.fault.path));
+            let paths = faulty.map(|fault| Path::from_text(&fault.fault.path, &self.document));
+            let section = mending::without(json!({ name: self.document.get(name)? }), paths);
+            let known = self.faults.len();
+            let rest = figment::value::Value::serialize(section.get(name)?).ok()?;
+            match rest.deserialize::<T>() {
+                Ok(rest) => return Some(rest),
+                Err(errors) => self.place_unread(name, errors),
+            }
+            if self.faults.len() == known {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Looks into the files that a run needs, where it is known which.
+    fn check_files(&mut self, sources: &Sources) {
+        if let Some(egress) = self.settled("egress") {
+            self.note(
+                ca_faults(&egress)
+                    .into_iter()
+                    .map(|fault| fault.under("egress"))
+                    .collect(),
+            );
+        }
+        let missing = self
+            .settled("secrets")
+            .and_then(|secrets| missing_keys(&secrets, &sources.variables));
+        match missing {
+            Some(NoKeys::File(reason)) => self.note(vec![Fault::new("secrets.key_file", reason)]),
+            Some(missing) => self.faults.extend(ConfigError::from(missing).faults),
+            None => {}
+        }
+    }
+
+    /// A section without fault.
+    fn settled<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let value = self.merged.find_value(name).ok().filter(|_| !self.is_faulty(name));
+        value?.deserialize().ok()
+    }
+
+    /// Notes what cannot be read of a section.
+    fn place_unread(&mut self, section: &str, errors: figment::Error) {
+        for error in errors {
+            let pointer = format!("/{section}/{}", error.path.join("/"));
+            let path = Path::from_pointer(pointer.trim_end_matches('/'), &self.document);
+            if self.is_news(&path.to_string()) {
+                self.place(&path, error.kind.to_string());
+            }
+        }
+    }
+
+    /// Whether something is known to be wrong at a path or within it.
+    fn is_faulty(&self, path: &str) -> bool {
+        self.faults.iter().any(|fault| holds(path, &fault.fault.path))
+    }
+
+    /// Whether nothing is known to be wrong at a path, within it, or with what holds it.
+    fn is_news(&self, path: &str) -> bool {
+        !self.is_faulty(path) && !self.faults.iter().any(|fault| holds(&fault.fault.path, path))
     }
 
     fn note(&mut self, faults: Vec<Fault>) {
@@ -156,4 +244,10 @@ impl Review {
         }
         Origin::Default
     }
+}
+
+/// Whether a path is another one or leads into it.
+fn holds(outer: &str, inner: &str) -> bool {
+    let rest = inner.strip_prefix(outer);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

@@ -45,6 +45,7 @@ impl NamedForms {
 /// All that may stand in one place: a schema for each alternative, references followed.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
+    shape: &'a Shape,
     alternatives: Vec<&'a Value>,
 }
 
@@ -56,7 +57,10 @@ impl Shape {
             let inner = alternatives.into_iter().filter_map(|node| enter(node, step));
             alternatives = inner.flat_map(|node| self.expand(node, MAX_REFERENCES)).collect();
         }
-        Place { alternatives }
+        Place {
+            shape: self,
+            alternatives,
+        }
     }
 
     fn expand<'a>(&'a self, node: &'a Value, depth: usize) -> Vec<&'a Value> {
@@ -120,10 +124,21 @@ impl<'a> Place<'a> {
         properties.flatten().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Whether a wrong value may be shown: never where any text is right, for it may be a secret.
+    /// Whether a wrong value may be shown: never where any text is right, or what holds such text, for it may be a
+    /// secret.
     pub(crate) fn is_showable(&self) -> bool {
-        let structured = |node: &&Value| is_type(node, "object");
-        !self.takes_any_text() && !self.alternatives.iter().any(structured)
+        !self.takes_any_text() && self.alternatives.iter().all(|node| self.holds_showable(node))
+    }
+
+    /// Whether nothing that stands within an alternative has to be hidden.
+    fn holds_showable(&self, node: &Value) -> bool {
+        let items = |items| Place {
+            shape: self.shape,
+            alternatives: self.shape.expand(items, MAX_REFERENCES),
+        };
+        let is_list = is_type(node, "array");
+        let list = !is_list || node.get("items").is_some_and(|node| items(node).is_showable());
+        list && !is_type(node, "object")
     }
 
     /// Whether any text is right here.
@@ -274,5 +289,6 @@ mod tests {
         let showable = |path: &str| shape.at(&Path::from_text(path, &Value::Null)).is_showable();
         assert!(showable("count") && showable("wait") && showable("start"));
         assert!(!showable("name") && !showable("path") && !showable("hooks[0]") && !showable("loose.x"));
+        assert!(!showable("hooks") && !showable("loose") && !showable("dns"));
     }
 }

@@ -51,7 +51,15 @@ impl Case {
 
     /// Every fault as it is printed, with the directory left out.
     fn faults(&self) -> Vec<String> {
-        let error = Config::load(&self.sources).unwrap_err();
+        self.shown(&Config::load(&self.sources).unwrap_err())
+    }
+
+    /// Those of the files that a run needs among them.
+    fn faults_of_a_run(&self) -> Vec<String> {
+        self.shown(&Config::load_to_run(&self.sources).unwrap_err())
+    }
+
+    fn shown(&self, error: &ConfigError) -> Vec<String> {
         let dir = format!("{}/", self.dir.path().display());
         error
             .faults
@@ -91,6 +99,28 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
     let ssl = postrider_kafka::config::Property("SSL".to_owned());
     expected.kafka.properties.insert("security.protocol".to_owned(), ssl);
     assert_eq!(case.load(), expected);
+}
+
+#[test]
+fn a_bound_is_lowered_alone_and_what_it_bounds_goes_with_it() {
+    let yaml = "\
+delivery: {timeout: 3s, max_in_flight: 8, retry: {max_interval: 1s}, circuit: {max_open: 1s}}
+consumer: {max_held_bytes: 256KiB}
+";
+    let config = Case::new(yaml).load();
+    let shown = config.shown();
+    assert_eq!(shown["delivery"]["connect_timeout"], "3s");
+    assert_eq!(shown["delivery"]["max_in_flight_per_webhook"], 8);
+    assert_eq!(shown["delivery"]["retry"]["initial"], "1s");
+    assert_eq!(shown["delivery"]["circuit"]["open"], "1s");
+    assert_eq!(config.layout().delays, [Duration::from_secs(1)]);
+    assert_eq!(
+        Case::new("delivery: {timeout: 0s}\n").faults(),
+        [
+            "postrider.yaml:1: delivery.timeout: must be 1ms to 5m, or a hanging endpoint holds its requests too long or \
+             every attempt fails"
+        ]
+    );
 }
 
 #[test]
@@ -187,6 +217,7 @@ secret: {}
             "postrider.yaml:16: secret: is not a setting; did you mean `secrets`?",
             "postrider.yaml:2: delivery.timeout: found the number `15`; expected a duration such as 15s, 100ms or 5d",
             "postrider.yaml:3: delivery.max_in_flite: is not a setting; did you mean `max_in_flight`?",
+            "postrider.yaml:5: delivery.retry.max_retries: must be 0 to 10, the most a webhook may ask for",
             "postrider.yaml:7: kafka.brokers: found the number; expected text; write it in quotes",
         ]
     );
@@ -201,6 +232,117 @@ fn a_section_judges_itself_once_it_fits() {
             "postrider.yaml:6: kafka.properties.group.id: is postrider's own to set; set consumer.group_id instead",
             "postrider.yaml:3: delivery.retry.max_retries: must be 0 to 10, the most a webhook may ask for",
         ]
+    );
+}
+
+#[test]
+fn each_webhook_and_each_of_its_fields_is_judged_by_itself() {
+    let yaml = "\
+log: x
+routing:
+  max_webhooks_per_account: many
+  webhooks:
+    - {id: a, url: 'ftp://m.example', events: [foo], timeout_ms: 0}
+    - {id: b b, url: 'ftp://m.example', events: [order_error]}
+    - {id: c c, events: []}
+    - {id: d, url: 'https://m.example', events: [order_error], filter: {code: {gte: x}}}
+    - {id: d, url: 'https://m.example', events: [order_error]}
+";
+    let mut faults = Case::new(yaml).faults();
+    faults.sort();
+    for (fault, start) in faults.iter().zip([
+        "postrider.yaml:1: log: is not a setting",
+        "postrider.yaml:3: routing.max_webhooks_per_account: found the text `many`",
+        "postrider.yaml:5: routing.webhooks[0].events[0]: found the text `foo`",
+        "postrider.yaml:5: routing.webhooks[0].timeout_ms: ",
+        "postrider.yaml:5: routing.webhooks[0].url: ",
+        "postrider.yaml:6: routing.webhooks[1].id: a webhook id is 1 to 64",
+        "postrider.yaml:6: routing.webhooks[1].url: ",
+        "postrider.yaml:7: routing.webhooks[2].events: is empty",
+        "postrider.yaml:7: routing.webhooks[2].id: a webhook id is 1 to 64",
+        "postrider.yaml:7: routing.webhooks[2].url: is missing",
+        "postrider.yaml:8: routing.webhooks[3].filter.code.gte: ",
+        "postrider.yaml:9: routing.webhooks[4].id: `d` is the id of an earlier webhook",
+    ]) {
+        assert!(fault.starts_with(start), "{start}: {faults:#?}");
+    }
+    assert_eq!(faults.len(), 12, "{faults:#?}");
+}
+
+#[test]
+fn a_field_that_cannot_be_read_hides_no_other() {
+    let yaml = "telemetry: {log_format: xml, log: 'info,=x=y', max_webhook_series: 10001}\negress: {ports: [70000], deny: [x]}\n";
+    let faults = Case::new(yaml).faults();
+    for path in [
+        "telemetry.log_format",
+        "telemetry.log",
+        "telemetry.max_webhook_series",
+        "egress.ports[0]",
+        "egress.deny[0]",
+    ] {
+        let named = faults.iter().filter(|fault| fault.contains(&format!(": {path}: ")));
+        assert_eq!(named.count(), 1, "{path}: {faults:#?}");
+    }
+    assert_eq!(faults.len(), 5, "{faults:#?}");
+}
+
+#[test]
+fn nothing_is_held_against_what_stands_in_for_a_faulty_field() {
+    let yaml = "admin: {listen: '0.0.0.0:80', tokens: 5}\negress: {ports: [80]}\nrouting: {webhooks: [{id: a, events: [order_error]}]}\n";
+    assert_eq!(Case::new(yaml).faults().len(), 2, "{:?}", Case::new(yaml).faults());
+}
+
+#[test]
+fn a_variable_is_named_for_what_lies_below_its_section_too() {
+    let case = Case::new("delivery: {timeout: 3s}\n")
+        .variable("POSTRIDER_FOO__BAR", "1")
+        .variable("POSTRIDER_DELIVERY__TIMEOUT__X", "1");
+    let faults = case.faults();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    for start in [
+        "POSTRIDER_FOO__BAR: foo: is not a setting",
+        "POSTRIDER_DELIVERY__TIMEOUT__X: delivery.timeout: found a mapping",
+    ] {
+        assert!(faults.iter().any(|fault| fault.starts_with(start)), "{faults:?}");
+    }
+}
+
+#[test]
+fn the_files_of_a_run_are_looked_into_before_it() {
+    let case = Case::new("egress:\n  ca_file: /no/ca\nsecrets:\n  key_file: /no/key\ndelivery: {drain: 1}\n");
+    let faults = case.faults_of_a_run();
+    for start in [
+        "postrider.yaml:2: egress.ca_file: cannot read certificates from /no/ca: ",
+        "postrider.yaml:4: secrets.key_file: `/no/key` cannot be read: No such file",
+        "postrider.yaml:5: delivery.drain: ",
+    ] {
+        assert!(faults.iter().any(|fault| fault.starts_with(start)), "{faults:#?}");
+    }
+    assert_eq!(faults.len(), 3, "{faults:#?}");
+    assert_eq!(case.faults().len(), 1, "a look at the text needs no files");
+}
+
+#[test]
+fn files_without_what_they_are_for_are_refused() {
+    let case = Case::new("");
+    let empty = case.file("empty", "\n");
+    let text = format!(
+        "egress: {{ca_file: {0}}}\nsecrets: {{key_file: {0}}}\n",
+        empty.display()
+    );
+    fs::write(case.sources.file.as_ref().unwrap(), text).unwrap();
+    let faults = case.faults_of_a_run();
+    assert_eq!(
+        faults,
+        [
+            "postrider.yaml:1: egress.ca_file: empty holds no certificate",
+            "postrider.yaml:2: secrets.key_file: `empty` holds no key; make one with `openssl rand -base64 32`",
+        ]
+    );
+    let variable = Case::new("").variable("POSTRIDER_SECRETS_KEY", "hunter2");
+    assert_eq!(
+        variable.faults_of_a_run(),
+        ["POSTRIDER_SECRETS_KEY: is not base64 of 32 bytes; make one with `openssl rand -base64 32`"]
     );
 }
 
@@ -430,6 +572,25 @@ fn faults_show_no_secrets() {
         .faults()
         .join("\n");
     assert!(!unparsable.contains("canary"), "{unparsable}");
+}
+
+#[test]
+fn text_in_place_of_lists_and_mappings_is_not_shown() {
+    let tokens = "[{name: a, token: hunter2}]";
+    for case in [
+        Case::new("admin: {tokens: hunter2}\n"),
+        Case::new("").variable("POSTRIDER_ADMIN__TOKENS", tokens),
+        Case::new("").variable("POSTRIDER_ROUTING__WEBHOOKS", "[{auth: {password: hunter2}}]"),
+        Case::new("").flag("admin.tokens", tokens),
+        Case::new("").flag("kafka.properties", "{sasl.password: hunter2}"),
+        Case::new("").flag("admin.tokens", r#"["hunter2"]"#),
+    ] {
+        let faults = case.faults().join("\n");
+        assert!(
+            faults.contains(": found the text; expected ") && !faults.contains("hunter2"),
+            "{faults}"
+        );
+    }
 }
 
 #[test]

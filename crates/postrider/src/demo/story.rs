@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postrider_consumer::decode::{RawRecord, source};
 use postrider_routing::Table;
-use postrider_types::{EventType, Offset, Origin, Outcome, OutcomeResult, Partition, Timestamp, Webhook};
+use postrider_types::{EventType, Offset, Origin, Outcome, OutcomeResult, Partition, Timestamp, Webhook, status};
 
 use super::events::Sample;
 
@@ -132,7 +132,10 @@ fn answer(outcome: &Outcome) -> String {
         .map_or_else(String::new, |spent| format!(", {spent:.0} ms"));
     match (&outcome.error, outcome.status_code) {
         (Some(error), _) => format!("{}{spent}", error.kind.as_str()),
-        (None, Some(code)) => format!("{code} {}{spent}", outcome.status_text.as_deref().unwrap_or("")),
+        (None, Some(code)) => {
+            let met = status::line(code, outcome.status_text.as_deref().unwrap_or(""));
+            format!("{met}{spent}")
+        }
         (None, None) => "-".to_owned(),
     }
 }

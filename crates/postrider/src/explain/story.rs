@@ -11,7 +11,7 @@ use postrider_admin::explained::{
 use postrider_routing::{Explanation, Table, explain};
 use postrider_types::{
     AccountId, DeliveryId, Event, EventId, EventType, Offset, Origin, Outcome, OutcomeResult, ParkCause, Partition,
-    Timestamp, WebhookId,
+    Timestamp, WebhookId, status,
 };
 
 use super::gather::{Gathered, Progress, Waits};
@@ -336,12 +336,12 @@ const fn state(last: Option<&Outcome>, is_parked: bool) -> DeliveryState {
 
 fn ending(last: &Outcome) -> String {
     let error = last.error.as_ref().map(|error| error.message.clone());
-    let status = last
+    let answered = last
         .status_code
-        .map(|code| format!("{code} {}", last.status_text.as_deref().unwrap_or_default()));
-    let met = match (status, error) {
-        (Some(status), Some(error)) => format!("{} ({error})", status.trim_end()),
-        (Some(only), None) | (None, Some(only)) => only.trim_end().to_owned(),
+        .map(|code| status::line(code, last.status_text.as_deref().unwrap_or_default()));
+    let met = match (answered, error) {
+        (Some(answered), Some(error)) => format!("{answered} ({error})"),
+        (Some(only), None) | (None, Some(only)) => only,
         (None, None) => "no answer".to_owned(),
     };
     match last.result {

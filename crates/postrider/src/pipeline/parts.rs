@@ -6,6 +6,7 @@ use postrider_replay::Replays;
 use rdkafka::ClientConfig;
 
 use super::*;
+use crate::config::{ConfigError, ca_fault};
 use crate::explain::FromTopics;
 
 /// A stage that reads, and its name.
@@ -40,10 +41,7 @@ pub(super) struct Served {
 impl Core {
     /// The webhooks of the file; those of the topic come later.
     pub(super) fn directory(&self, keys: &KeySource) -> anyhow::Result<Arc<Directory>> {
-        let keyring = keys.read().map_err(|error| {
-            let fault = Fault::new("key_file", format!("{error:#}"));
-            under("secrets")(vec![fault])
-        })?;
+        let keyring = keys.read().map_err(ConfigError::from)?;
         let directory = Directory::new(self.config.routing.webhooks.clone(), keyring);
         Ok(Arc::new(directory.map_err(under("routing.webhooks"))?))
     }
@@ -188,7 +186,9 @@ impl Core {
     pub(super) fn egress(&self) -> anyhow::Result<Egress> {
         let policy = Policy::from_config(&self.config.egress).map_err(under("egress"))?;
         let policy = Arc::new(policy.with_own_listeners(vec![self.admin]));
-        let tls = postrider_delivery::tls::client_config(self.config.egress.ca_file.as_deref())?;
+        let ca_file = self.config.egress.ca_file.as_deref();
+        let tls = postrider_delivery::tls::client_config(ca_file);
+        let tls = tls.map_err(|error| under("egress")(vec![ca_fault(error)]))?;
         let limits = self.config.delivery.client_limits();
         let clients = Clients::new(Arc::clone(&policy), tls, limits, self.metrics.delivery.egress())?;
         Ok(Egress { policy, clients })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use postrider_types::{EventType, WebhookId};
+use postrider_types::{EventType, WebhookId, status};
 use serde_json::{Value, json};
 
 use super::told;
@@ -72,7 +72,7 @@ fn response(answer: &Value) -> String {
             why => format!("no response: {}", visible(why)),
         };
     }
-    let first = format!("{} {}", plain(&response["status"]), plain(&response["text"]));
+    let first = status::line(plain(&response["status"]), &plain(&response["text"]));
     let whole = message(first, response);
     if response["truncated"] == true {
         format!("{whole}\n  (there was more)")
