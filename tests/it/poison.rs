@@ -3,8 +3,10 @@
 use anyhow::Result;
 use bytes::Bytes;
 use postrider_tests::contract::{DeadLetter, sample};
-use postrider_tests::{Receiver, Scene, Sent};
+use postrider_tests::patience::{PATIENCE, until};
+use postrider_tests::{Answer, Broker, Receiver, Scene, Seed, Sent, wire};
 use postrider_types::OutcomeResult;
+use serde_json::json;
 
 use crate::delivery::webhook;
 
@@ -99,6 +101,145 @@ async fn bad_records_become_dead_letters_and_what_is_behind_them_is_delivered() 
     }
     let counted = daemon.metric("postrider_dead_letters_total", &[]).await?;
     assert_eq!(counted, poison.len() as f64);
+    assert_eq!(daemon.get("/readyz").await?.0, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_header_whose_name_is_no_text_keeps_its_record_and_what_is_behind_it_from_nothing() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::new("names").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["order_error"])]);
+    let daemon = scene.start().await?;
+    let topic = scene.topic("tracking");
+    let odd: &[(&[u8], &[u8])] = &[
+        (b"\xff\xfe", b"odd"),
+        (b"event-type", b"order_error"),
+        (b"\x80", b"odd"),
+    ];
+    wire::produce(&topic, &value_of(1), odd).await?;
+    wire::produce(&topic, b"no event", odd).await?;
+    let behind = Sent::value(value_of(2))
+        .header("event-type", "order_error")
+        .partition(0);
+    topic.produce([behind]).await?;
+
+    assert_eq!(scene.outcomes(2).await?.len(), 2);
+    let letters = scene.dead_letters(1).await?;
+    assert_eq!((letters.len(), letters[0].reason()), (1, "not_json"));
+    assert_eq!(
+        letters[0].headers.len(),
+        1,
+        "what can be read of them: {:?}",
+        letters[0].headers
+    );
+    assert_eq!(daemon.metric("postrider_panics_total", &[]).await?, 0.0);
+    assert_eq!(daemon.get("/readyz").await?.0, 200);
+    Ok(())
+}
+
+/// Kafka holds a topic's limit against whole batches: what is parked together is no more than the retry topic takes.
+#[tokio::test]
+async fn a_source_with_small_records_parks_many_of_them_all_the_same() -> Result<()> {
+    const EVENTS: usize = 304;
+    let receiver = Receiver::start().await?;
+    receiver.answer("/hook", [Answer::status(503)]);
+    let mut scene = Scene::at(Broker::shared().await?.bootstrap(), "small")?;
+    for source in ["shipments", "tracking"] {
+        scene.topic(source).create_for(1, "65536").await?;
+    }
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    scene.config["delivery"]["retry"] = json!({ "initial": "1h", "max_interval": "1h" });
+    let daemon = scene.start().await?;
+    // By chance, so that compression does not make them small.
+    let mut seed = Seed::of("small");
+    let upstream = scene.topic("tracking").upstream()?;
+    for first in (0..EVENTS).step_by(8) {
+        let mut event = |number: usize| {
+            let noise: String = (0..400).map(|_| format!("{:016x}", seed.below(u64::MAX))).collect();
+            Sent::value(format!("{{\"OrderID\":\"{number}\",\"noise\":\"{noise}\"}}"))
+        };
+        // No more at once than this topic takes in a batch.
+        let few: Vec<Sent> = (first..first + 8).map(&mut event).collect();
+        upstream.produce(few).await?;
+    }
+
+    let parked =
+        || async { Ok((daemon.metric("postrider_webhook_pending", &[]).await? >= EVENTS as f64).then_some(())) };
+    until("everything to be parked", PATIENCE, parked).await?;
+    let aborted = daemon
+        .metric("postrider_transactions_total", &[r#"result="aborted""#])
+        .await?;
+    assert_eq!(aborted, 0.0);
+    Ok(())
+}
+
+/// Each header of a retry record is longer than that of its source record.
+#[tokio::test]
+async fn a_record_whose_headers_no_retry_topic_takes_becomes_a_dead_letter_after_its_first_failure() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.answer("/hook", [Answer::status(503)]);
+    let mut scene = Scene::at(Broker::shared().await?.bootstrap(), "headers")?;
+    for source in ["shipments", "tracking"] {
+        scene.topic(source).create_for(1, "1048588").await?;
+    }
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    let daemon = scene.start().await?;
+    let headers = (0..99_000).fold(Sent::value(value_of(1)), |sent, _| sent.header("a", "1234567"));
+    scene
+        .topic("tracking")
+        .produce([headers, Sent::value(value_of(2))])
+        .await?;
+
+    let letters = scene.dead_letters(1).await?;
+    assert_eq!(
+        (letters[0].reason(), letters[0].own["pr-attempts"].as_str()),
+        ("exhausted", "1")
+    );
+    let outcomes = scene.outcomes(3).await?;
+    let of_first = |outcome: &&postrider_types::Outcome| outcome.order_id.as_deref() == Some("good-1");
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(of_first)
+            .map(|one| one.result)
+            .collect::<Vec<_>>(),
+        [OutcomeResult::Failed]
+    );
+    let aborted = daemon
+        .metric("postrider_transactions_total", &[r#"result="aborted""#])
+        .await?;
+    assert_eq!(aborted, 0.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_its_topic_would_refuse_goes_as_far_as_it_fits() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::new("oversize").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    scene.topic("dead-letters").create_for(1, "200000").await?;
+    let daemon = scene.start().await?;
+    let large = "x".repeat(1_600_000);
+    let records = [
+        Sent::null().key("null").header("large", large.clone()),
+        Sent::value("[]").key(large.clone()),
+        Sent::value("[]").key("headers").header("large", large.clone()),
+        Sent::value(large).key("value"),
+        Sent::value(value_of(1)),
+    ];
+    scene.topic("tracking").produce(records).await?;
+
+    assert_eq!(scene.outcomes(1).await?.len(), 1);
+    let letters = scene.dead_letters(4).await?;
+    assert_eq!(letters.len(), 4);
+    let values = letters
+        .iter()
+        .map(|letter| letter.value.as_ref().map(|value| value.len()));
+    let mut values: Vec<Option<usize>> = values.collect();
+    values.sort_unstable();
+    assert_eq!(values[..3], [None, Some(2), Some(2)]);
+    assert!(values[3] > Some(100_000), "{values:?}");
     assert_eq!(daemon.get("/readyz").await?.0, 200);
     Ok(())
 }

@@ -21,7 +21,7 @@
 //!    themselves against histories that break each law.
 //!
 //! Reading order: `scene`, `broker`, `topic`, `receiver`, `daemon`, `contract`; then `history`, `laws`,
-//! `load`, `endpoints`, `watch`, `proxy`.
+//! `load`, `endpoints`, `watch`, `proxy`, `wire`.
 
 pub mod binary;
 pub mod broker;
@@ -48,6 +48,7 @@ pub mod secured;
 pub mod seed;
 pub mod topic;
 pub mod watch;
+pub mod wire;
 
 pub use broker::Broker;
 pub use contract::{DeadLetter, Schema};

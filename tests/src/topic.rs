@@ -166,9 +166,17 @@ impl Topic {
     /// # Errors
     /// When the broker refuses, or does not answer in time.
     pub async fn create(&self, partitions: i32) -> anyhow::Result<()> {
+        self.create_for(partitions, MAX_RECORD).await
+    }
+
+    /// Creates it for records, and batches, of so many bytes at most.
+    ///
+    /// # Errors
+    /// When the broker refuses, or does not answer in time.
+    pub async fn create_for(&self, partitions: i32, max_record: &str) -> anyhow::Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let topic =
-            NewTopic::new(&self.name, partitions, TopicReplication::Fixed(-1)).set("max.message.bytes", MAX_RECORD);
+            NewTopic::new(&self.name, partitions, TopicReplication::Fixed(-1)).set("max.message.bytes", max_record);
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         for created in admin.create_topics([&topic], &options).await? {
             created.map_err(|(name, code)| anyhow::anyhow!("creating topic {name}: {code}"))?;

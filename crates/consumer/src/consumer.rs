@@ -118,7 +118,7 @@ impl Consumer {
             pauses: Arc::clone(&kafka.context().pauses),
             kafka: Arc::new(kafka),
             tracker,
-            tiers: RetryTiers::new(TierLimits::default()),
+            tiers: RetryTiers::new(TierLimits::default(), setup.steps()),
             clock: setup.clock,
             upkeep_due: Instant::now(),
             passing_due: Instant::now(),

@@ -3,7 +3,8 @@
 //! A record of the topic with delay `d`, appended at `t`, is due between `t + d` and `t + d` plus the
 //! jitter's bound. So a partition is read up to the records with `t + d <= now + lead`; then it rests
 //! until the next one comes that near. What was read waits in a heap for its exact time. A record
-//! whose due time lies beyond that (a long `Retry-After`) comes out at `t + d` to hop to another topic.
+//! whose due time lies beyond that (a long `Retry-After`) comes out at `t + d` to hop to another topic,
+//! if there is one whose delay is not longer than the rest.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,9 +34,31 @@ pub struct TierLimits {
 impl Default for TierLimits {
     fn default() -> Self {
         Self {
-            records: 512,
+            records: 4096,
             bytes: 2 << 20,
         }
+    }
+}
+
+/// What the retry schedule tells of its topics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Steps {
+    /// The part of a delay that chance adds at most.
+    pub jitter: f64,
+    /// The shortest delay.
+    pub shortest: Duration,
+}
+
+impl Steps {
+    /// How long before a delay is over its records are read: all that can be due by then are in memory.
+    fn window(&self, delay: Duration) -> Duration {
+        delay.mul_f64(self.jitter).min(MAX_JITTER) + LEAD
+    }
+
+    /// What becomes of a record that is due so long after its delay is over.
+    fn wake(&self, rest: Duration, delay: Duration) -> Wake {
+        let reached = rest <= self.window(delay) || rest < self.shortest;
+        if reached { Wake::Due } else { Wake::Hop }
     }
 }
 
@@ -105,15 +128,17 @@ pub struct Read<T> {
 #[derive(Debug)]
 pub struct RetryTiers<T> {
     limits: TierLimits,
+    steps: Steps,
     tiers: HashMap<TopicPartition, Tier<T>>,
 }
 
 impl<T> RetryTiers<T> {
     /// Empty.
     #[must_use]
-    pub fn new(limits: TierLimits) -> Self {
+    pub fn new(limits: TierLimits, steps: Steps) -> Self {
         Self {
             limits,
+            steps,
             tiers: HashMap::new(),
         }
     }
@@ -127,13 +152,14 @@ impl<T> RetryTiers<T> {
             rests_until: None,
         });
         let out = read.appended.after(delay);
-        let (at, wake) = if read.due > out.after(window(delay)) {
-            (out, Wake::Hop)
-        } else {
-            (read.due, Wake::Due)
+        let wake = self.steps.wake(read.due.since(out), delay);
+        let at = match wake {
+            Wake::Due => read.due,
+            Wake::Hop => out,
         };
+        let window = self.steps.window(delay).as_millis();
         tier.rests_until = Some(Timestamp::from_millis(
-            out.as_millis() - i64::try_from(window(delay).as_millis()).unwrap_or(i64::MAX),
+            out.as_millis() - i64::try_from(window).unwrap_or(i64::MAX),
         ));
         tier.bytes += read.bytes;
         tier.heap.push(Reverse(Entry {
@@ -209,9 +235,9 @@ impl<T> RetryTiers<T> {
 }
 
 impl<T> Tier<T> {
-    /// With hysteresis: a partition that rests reads on when half is free.
+    /// With hysteresis: a partition that rests reads on when a quarter is free.
     fn is_full(&self, limits: TierLimits, resting: bool) -> bool {
-        let reached = |held: u64, most: u64| held >= if resting { most / 2 } else { most };
+        let reached = |held: u64, most: u64| held >= if resting { most - most / 4 } else { most };
         reached(self.heap.len() as u64, limits.records as u64) || reached(self.bytes, limits.bytes)
     }
 
@@ -221,11 +247,6 @@ impl<T> Tier<T> {
         let rest = until.since(now);
         if resting { !rest.is_zero() } else { rest > SHORT_REST }
     }
-}
-
-/// How long before a delay is over its records are read: all that can be due by then are in memory.
-fn window(delay: Duration) -> Duration {
-    (delay / 10).min(MAX_JITTER) + LEAD
 }
 
 /// The topic a delivery with so much time left goes to: the longest delay not longer, else the shortest.
@@ -263,10 +284,12 @@ mod tests {
     }
 
     fn tiers(records: usize) -> RetryTiers<i64> {
-        RetryTiers::new(TierLimits {
-            records,
-            bytes: 1 << 20,
-        })
+        let steps = Steps {
+            jitter: 0.1,
+            shortest: Duration::from_secs(5),
+        };
+        let bytes = 1 << 20;
+        RetryTiers::new(TierLimits { records, bytes }, steps)
     }
 
     #[test]
@@ -291,6 +314,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_below_the_shortest_delay_or_within_the_jitter_waits_here() {
+        let mut tiers = tiers(10);
+        tiers.take_in(key(), Duration::from_secs(20), read(0, 0, 24_999));
+        assert_eq!(tiers.pop(at(24_998)), None);
+        assert_eq!(tiers.pop(at(24_999)), Some((Wake::Due, 0)));
+        tiers.take_in(key(), Duration::from_secs(20), read(1, 0, 25_001));
+        assert_eq!(tiers.pop(at(20_000)), Some((Wake::Hop, 1)));
+        tiers.steps.jitter = 0.5;
+        tiers.take_in(key(), Duration::from_secs(20), read(2, 0, 31_999));
+        assert_eq!(tiers.pop(at(31_998)), None);
+        assert_eq!(tiers.pop(at(31_999)), Some((Wake::Due, 2)));
+    }
+
+    #[test]
     fn a_partition_whose_records_are_young_rests_until_they_come_near() {
         let mut tiers = tiers(10);
         tiers.take_in(key(), Duration::from_secs(100), read(0, 0, 100_000));
@@ -300,14 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_partition_rests_until_half_is_free() {
+    fn a_full_partition_rests_until_more_than_a_quarter_is_free() {
         let mut tiers = tiers(4);
         for offset in 0..4 {
             assert!(!tiers.rests(&key(), at(10), false));
             tiers.take_in(key(), Duration::from_millis(500), read(offset, 0, 500 + offset));
         }
         assert!(tiers.rests(&key(), at(10), false));
-        tiers.pop(at(1_000));
         tiers.pop(at(1_000));
         assert!(tiers.rests(&key(), at(1_000), true));
         tiers.pop(at(1_000));

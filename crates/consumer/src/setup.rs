@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::orphans::Moves;
 use crate::rebalance::{Context, OFFSETS_TIMEOUT};
+use crate::retry_tiers::Steps;
 use crate::tracker::Tracker;
 
 /// What a topic is read for.
@@ -80,6 +81,8 @@ pub struct Setup {
     pub has_nothing_yet: bool,
     /// The delays of the retry schedule.
     pub delays: Vec<Duration>,
+    /// The part of a delay that chance adds at most.
+    pub jitter: f64,
     /// `delivery.drain`
     pub drain: Duration,
     /// For waiting inside the thread.
@@ -107,6 +110,13 @@ pub struct Setup {
 }
 
 impl Setup {
+    pub(crate) fn steps(&self) -> Steps {
+        Steps {
+            jitter: self.jitter,
+            shortest: self.delays.iter().min().copied().unwrap_or_default(),
+        }
+    }
+
     /// The topics of the configured sources.
     #[must_use]
     pub fn source_topics(config: &Config) -> HashMap<Arc<str>, Topic> {

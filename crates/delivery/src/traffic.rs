@@ -27,6 +27,8 @@ use crate::standing::{Clears, Disabled, Standings};
 const LOOKS: u32 = 8;
 /// The bounds of the time between two looks.
 const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+/// So many webhooks that ask for as much as they can get, and hang, leave the others nothing.
+const SHARES: usize = 4;
 /// How much more than fits may wait before a lane is relieved, so that an estimate that wavers moves nothing.
 const TOLERANCE: f64 = 1.25;
 
@@ -66,6 +68,8 @@ pub(crate) struct Traffic {
     random: StdRng,
     queue: usize,
     max_in_flight_per_webhook: usize,
+    /// What a webhook can have at once at most, whatever it says itself.
+    largest_share: usize,
     max_lane_wait: Duration,
     next_look: Option<Instant>,
 }
@@ -88,6 +92,7 @@ impl Traffic {
             random,
             queue: limits.queue,
             max_in_flight_per_webhook: config.max_in_flight_per_webhook,
+            largest_share: config.max_in_flight_per_webhook.max(config.max_in_flight / SHARES),
             max_lane_wait: config.max_lane_wait,
             next_look: None,
         }
@@ -262,7 +267,7 @@ impl Traffic {
     fn queue(&mut self, delivery: Delivery, kind: Kind, now: Instant) {
         let webhook = &delivery.webhook;
         let own = webhook.max_in_flight.and_then(|limit| usize::try_from(limit).ok());
-        let limit = own.unwrap_or(self.max_in_flight_per_webhook);
+        let limit = own.map_or(self.max_in_flight_per_webhook, |own| own.min(self.largest_share));
         self.lanes.offer(webhook.id.clone(), kind, limit, delivery, now);
         self.next_look.get_or_insert(now);
     }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::connection::{Connection, Reachability, log_line};
+use crate::encode::Limits;
 use crate::publisher::{Partitions, Publisher};
 use crate::rights::{Needs, Operation, Resource, Right};
 use crate::tail::Quiet;
@@ -29,8 +30,6 @@ const POLL: Duration = Duration::from_millis(20);
 const EVENTS: Duration = Duration::from_secs(1);
 /// A number of acknowledgements that does not exist: a broker that would take the record refuses it for that.
 const NO_SUCH_ACKS: &str = "2";
-/// The largest record of a producer that sends none.
-const SMALL: usize = 1_000_000;
 
 /// The rights that are missing, of what is needed on the topics that `exist`. Blocks, while everything is asked at
 /// once.
@@ -198,7 +197,7 @@ fn no_writer(connection: &Connection, needs: &Needs) -> Option<Right> {
         return None;
     }
     let id = connection.webhooks_id(&needs.group);
-    let config = connection.producer(Some(&id), SMALL);
+    let config = connection.producer(Some(&id), &Limits::DEFAULT);
     let publisher = Publisher::new(&config, Partitions::default(), Reachability::default(), None).ok()?;
     let refused = publisher.take_place().err()?.code();
     (refused == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)).then(|| Right::on_id(id))

@@ -10,9 +10,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
+use crate::encode::Limits;
 
 /// What follows the instance's name in that of its second member of a group.
 pub const SECOND: &str = ".retries";
+/// What librdkafka puts into one batch, unless it is told otherwise.
+const BATCH_BYTES: usize = 1_000_000;
 
 /// Makes librdkafka configurations for one instance of postrider.
 #[derive(Debug, Clone)]
@@ -142,11 +145,17 @@ impl Connection {
         config
     }
 
-    /// For publishing; with a transactional id, in transactions.
+    /// For publishing to topics with these limits; with a transactional id, in transactions.
     #[must_use]
-    pub fn producer(&self, transactional_id: Option<&str>, largest_record: usize) -> ClientConfig {
-        let largest_record = largest_record.to_string();
-        let mut owned = vec![("enable.idempotence", "true"), ("message.max.bytes", &*largest_record)];
+    pub fn producer(&self, transactional_id: Option<&str>, limits: &Limits) -> ClientConfig {
+        let largest_record = limits.largest().to_string();
+        // A topic's limit is held against whole batches, as they come.
+        let batch = self.batch_bytes().min(limits.smallest()).to_string();
+        let mut owned = vec![
+            ("enable.idempotence", "true"),
+            ("message.max.bytes", &*largest_record),
+            ("batch.size", &*batch),
+        ];
         owned.extend(transactional_id.map(|id| ("transactional.id", id)));
         let tuned = [
             ("transaction.timeout.ms", "30000"),
@@ -161,6 +170,12 @@ impl Connection {
             ("partitioner", "murmur2_random"),
         ];
         self.tuned(&tuned, &owned)
+    }
+
+    /// What a batch may take, if its topic takes as much.
+    fn batch_bytes(&self) -> usize {
+        let said = self.config.properties.get("batch.size");
+        said.and_then(|bytes| bytes.0.parse().ok()).unwrap_or(BATCH_BYTES)
     }
 
     /// The transactional id of this instance in a group.
@@ -389,6 +404,26 @@ mod tests {
     fn the_transactional_id_is_made_of_group_and_instance() {
         let connection = connection("client.rack", "r");
         assert_eq!(connection.transactional_id("g"), "g.i-0");
-        assert_eq!(connection.producer(None, 1).get("transactional.id"), None);
+        assert_eq!(
+            connection.producer(None, &Limits::DEFAULT).get("transactional.id"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_batch_fits_the_topic_that_takes_least_and_a_record_the_one_that_takes_most() {
+        let limits = Limits {
+            retry: 81_920,
+            dead_letters: 2_000_000,
+            ..Limits::DEFAULT
+        };
+        let batch = |said: (&str, &str), limits: &Limits| {
+            let config = connection(said.0, said.1).producer(None, limits);
+            ["batch.size", "message.max.bytes"].map(|name| config.get(name).unwrap().to_owned())
+        };
+        assert_eq!(batch(("client.rack", "r"), &limits), ["81920", "2000000"]);
+        assert_eq!(batch(("batch.size", "100000"), &limits), ["81920", "2000000"]);
+        assert_eq!(batch(("batch.size", "50000"), &limits), ["50000", "2000000"]);
+        assert_eq!(batch(("client.rack", "r"), &Limits::DEFAULT), ["1000000", "1048588"]);
     }
 }

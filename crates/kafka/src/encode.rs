@@ -34,12 +34,7 @@ impl Outgoing {
     /// About what it takes on the wire and in memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|header| header.name.len() + value_len(header.value.as_ref()) + 4)
-            .sum();
-        OVERHEAD + value_len(self.key.as_ref()) + value_len(self.value.as_ref()) + headers
+        OVERHEAD + value_len(self.key.as_ref()) + value_len(self.value.as_ref()) + headers_len(&self.headers)
     }
 }
 
@@ -48,6 +43,17 @@ const OVERHEAD: usize = 128;
 
 fn value_len(value: Option<&Bytes>) -> usize {
     value.map_or(0, Bytes::len)
+}
+
+fn headers_len(headers: &[Header]) -> usize {
+    let len = |header: &Header| with_length(header.name.len()) + with_length(value_len(header.value.as_ref()));
+    headers.iter().map(len).sum()
+}
+
+/// What bytes take with their length before them: seven bits of twice the number in each byte.
+const fn with_length(len: usize) -> usize {
+    let bits = usize::BITS - (2 * len).leading_zeros();
+    len + if bits == 0 { 1 } else { bits.div_ceil(7) as usize }
 }
 
 /// How much each topic takes in one record, as the brokers said at start.
@@ -73,6 +79,12 @@ impl Limits {
     #[must_use]
     pub fn largest(&self) -> usize {
         self.results.max(self.dead_letters).max(self.retry)
+    }
+
+    /// The smallest of them: what a batch may take whatever its topic is.
+    #[must_use]
+    pub fn smallest(&self) -> usize {
+        self.results.min(self.dead_letters).min(self.retry)
     }
 }
 
@@ -183,20 +195,29 @@ impl Encoder {
         outgoing
     }
 
-    /// A dead letter that the topic would refuse goes as far as it fits, with the whole value's digest.
+    /// A dead letter that the topic would refuse goes as far as it fits, with the whole value's digest. A key takes at
+    /// most half of the room, its headers all of what they need if that is at most half of the rest, and the value
+    /// what is left.
     fn truncate(&self, outgoing: &mut Outgoing) {
-        let over = (outgoing.size() + DIGEST_HEADER).saturating_sub(self.limits.dead_letters);
-        let Some(value) = outgoing.value.as_mut().filter(|_| over > DIGEST_HEADER) else {
+        if outgoing.size() <= self.limits.dead_letters {
             return;
-        };
-        let digest = sha256_hex(value);
-        value.truncate(value.len().saturating_sub(over));
-        let digest = text("pr-dl-sha256", &digest);
-        outgoing.headers = outgoing.headers.iter().cloned().chain([digest]).collect();
-        if outgoing.size() > self.limits.dead_letters {
-            let ours = |header: &&Header| header.name.starts_with(DEAD_LETTER_PREFIX);
-            outgoing.headers = outgoing.headers.iter().filter(ours).cloned().collect();
         }
+        let said = |header: &Header| header.name.starts_with(DEAD_LETTER_PREFIX);
+        let (mut ours, theirs): (Vec<Header>, Vec<Header>) = outgoing.headers.iter().cloned().partition(said);
+        let digest = outgoing.value.as_deref().map(sha256_hex);
+        ours.extend(digest.map(|digest| text("pr-dl-sha256", &digest)));
+        let mut room = self.limits.dead_letters.saturating_sub(OVERHEAD + headers_len(&ours));
+        let cut = |part: &mut Option<Bytes>, most: usize| {
+            if let Some(part) = part {
+                part.truncate(most);
+            }
+            value_len(part.as_ref())
+        };
+        room -= cut(&mut outgoing.key, room / 2);
+        let fits = headers_len(&theirs) <= room / 2;
+        let theirs = if fits { theirs } else { Vec::new() };
+        cut(&mut outgoing.value, room - headers_len(&theirs));
+        outgoing.headers = theirs.into_iter().chain(ours).collect();
     }
 }
 
@@ -215,9 +236,6 @@ fn sha256_hex(bytes: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     hex::of(digest.as_ref())
 }
-
-/// What the digest's header takes.
-const DIGEST_HEADER: usize = 80;
 
 const DEAD_LETTER_PREFIX: &str = "pr-";
 
@@ -312,6 +330,9 @@ fn dead_letter_headers(letter: &DeadLetter) -> Vec<Header> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::option;
+    use proptest::prelude::*;
+
     use postrider_types::event::last_header;
     use postrider_types::settlement::DeadDelivery;
     use postrider_types::{
@@ -397,6 +418,71 @@ mod tests {
         let whole = encoder(10_000).dead_letter(&letter(Some(Bytes::from(vec![b'x'; 5_000]))));
         assert_eq!(header(&whole, "pr-dl-sha256"), None);
         assert_eq!(whole.value.map(|value| value.len()), Some(5_000));
+    }
+
+    #[test]
+    fn bytes_take_as_many_more_as_their_length_needs() {
+        let more = |len| with_length(len) - len;
+        assert_eq!(
+            [0, 1, 63, 64, 8_191, 8_192, 1 << 19, 1 << 20].map(more),
+            [1, 1, 1, 2, 2, 3, 3, 4]
+        );
+    }
+
+    #[test]
+    fn a_dead_letter_without_a_value_or_with_a_large_key_fits_too() {
+        let large = || Some(Bytes::from(vec![b'x'; 5_000]));
+        let sent = |letter| encoder(2_000).dead_letter(&letter);
+        let stuffed = vec![Header {
+            name: "trace".into(),
+            value: large(),
+        }];
+        let null = sent(DeadLetter {
+            headers: stuffed.clone(),
+            ..letter(None)
+        });
+        assert!(null.size() <= 2_000, "{}", null.size());
+        assert_eq!((null.value.as_ref(), header(&null, "trace")), (None, None));
+        assert_eq!(header(&null, "pr-dl-sha256"), None);
+        let keyed = sent(DeadLetter {
+            key: large(),
+            ..letter(Some("[]".into()))
+        });
+        assert!(keyed.size() <= 2_000, "{}", keyed.size());
+        assert!(keyed.key.is_some_and(|key| key.len() > 500));
+        assert_eq!(keyed.value.as_deref(), Some(&b"[]"[..]));
+        let small = sent(DeadLetter {
+            headers: stuffed,
+            ..letter(Some("[]".into()))
+        });
+        assert_eq!(
+            (small.value.as_deref(), header(&small, "trace")),
+            (Some(&b"[]"[..]), None)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_dead_letter_fits_its_topic_and_is_whole_where_it_can_be(
+            key in option::of(0..3_000_usize), value in option::of(0..3_000_usize), their in 0..3_000_usize,
+            limit in 1_000..8_000_usize,
+        ) {
+            let bytes = |len: usize| Bytes::from(vec![b'x'; len]);
+            let whole = DeadLetter {
+                key: key.map(bytes),
+                headers: vec![Header { name: "trace".into(), value: Some(bytes(their)) }],
+                ..letter(value.map(bytes))
+            };
+            let (free, sent) = (encoder(1 << 20).dead_letter(&whole), encoder(limit).dead_letter(&whole));
+            prop_assert!(sent.size() <= limit);
+            if free.size() <= limit {
+                prop_assert_eq!(sent, free);
+            } else {
+                prop_assert_eq!(header(&sent, "pr-dl-sha256").is_some(), value.is_some());
+                prop_assert_eq!(header(&sent, "pr-dl-reason"), Some("not_json"));
+                prop_assert_eq!((sent.key.is_some(), sent.value.is_some()), (key.is_some(), value.is_some()));
+            }
+        }
     }
 
     #[test]

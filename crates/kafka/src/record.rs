@@ -1,5 +1,6 @@
 //! Records as they are read: out of the client's buffers, which are lent for a moment only.
 
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,7 +37,6 @@ pub fn detach(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Fetched {
         name: header.key.into(),
         value: header.value.map(Bytes::copy_from_slice),
     };
-    let headers = message.headers();
     Fetched {
         origin: Origin {
             topic: Arc::clone(topic),
@@ -45,7 +45,25 @@ pub fn detach(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Fetched {
             timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
         },
         key: message.key().map(Bytes::copy_from_slice),
-        headers: headers.map(|all| all.iter().map(header).collect()).unwrap_or_default(),
+        headers: headers(message).map(header).collect(),
         value: message.payload().map(Bytes::copy_from_slice),
     }
+}
+
+/// The headers of a message, less those whose name is no UTF-8: the client takes names for that without looking and
+/// panics, and a broker takes whatever it is given.
+pub(crate) fn headers<'a>(
+    message: &'a BorrowedMessage<'_>,
+) -> impl Iterator<Item = rdkafka::message::Header<'a, &'a [u8]>> {
+    let all = message.headers();
+    let read = move |at| catch_unwind(AssertUnwindSafe(|| all?.try_get(at))).ok().flatten();
+    (0..all.map_or(0, |all| all.count())).filter_map(read)
+}
+
+/// Whether a panic at this place is the client's at a header's name, which is caught: no fault of anybody but the
+/// record's.
+#[must_use]
+pub fn is_at_a_headers_name(place: &Location<'_>) -> bool {
+    let file = place.file();
+    file.contains("rdkafka-") && file.ends_with("message.rs")
 }

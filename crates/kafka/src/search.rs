@@ -9,7 +9,7 @@ use bytes::Bytes;
 use postrider_types::{Offset, Partition, Timestamp};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use tracing::debug;
 
 use crate::connection::Connection;
 use crate::partitions::{self, is_forbidden};
-use crate::record::{Fetched, detach};
+use crate::record::{self, Fetched, detach};
 use crate::tail::Quiet;
 
 const CALL: Duration = Duration::from_secs(5);
@@ -74,8 +74,7 @@ impl Glimpse<'_> {
     /// The last value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let headers = self.0.headers()?;
-        let named = headers.iter().filter(|header| header.key == name);
+        let named = record::headers(self.0).filter(|header| header.key == name);
         named.filter_map(|header| header.value).last()
     }
 }

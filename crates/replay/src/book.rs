@@ -43,7 +43,7 @@ impl Book {
     pub(crate) fn open(parts: &Parts, table: &Arc<Table>, stop: &CancellationToken) -> Result<Self, Trouble> {
         let shared = format!("{}.replays", parts.group);
         let transactional = (parts.mode == Mode::Transactions).then_some(&*shared);
-        let config = parts.connection.producer(transactional, parts.limits.largest());
+        let config = parts.connection.producer(transactional, &parts.limits);
         let publisher = Publisher::new(&config, parts.partitions.clone(), parts.reachability.clone(), None)
             .map_err(|error| Trouble::Kafka(error.to_string()))?;
         if parts.mode == Mode::Transactions {

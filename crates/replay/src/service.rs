@@ -106,7 +106,7 @@ impl Service {
     /// In words, when the client cannot be made.
     pub fn store(&self) -> Result<Arc<dyn Store>, String> {
         let parts = &self.parts;
-        let config = parts.connection.producer(None, parts.limits.largest());
+        let config = parts.connection.producer(None, &parts.limits);
         let publisher = Publisher::new(&config, Partitions::default(), parts.reachability.clone(), None);
         Ok(Arc::new(TopicStore {
             publisher: Arc::new(Mutex::new(publisher.map_err(|error| error.to_string())?)),

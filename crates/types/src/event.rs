@@ -114,7 +114,7 @@ const LONGEST_GIVEN: usize = 256;
 /// Characters of a position id, at most: after the topic's name follow partition, offset and time.
 const LONGEST_POSITION: usize = LONGEST_TOPIC + "-2147483647".len() + 2 * "-9223372036854775807".len();
 
-/// The event's id, given by upstream or the position id: 1–256 visible ASCII characters.
+/// The event's id: 1–256 visible ASCII characters given by upstream, or the position id, at most 300.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(with = "String")]

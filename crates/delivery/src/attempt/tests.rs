@@ -177,7 +177,7 @@ fn what_is_too_large_to_be_parked_has_one_attempt_and_says_why() {
     let mut event = samples::event(5);
     event.headers = vec![postrider_types::Header {
         name: "padding".into(),
-        value: Some(vec![b'x'; LARGEST - 16 * 1024 - event.body.len() - 8 - 7].into()),
+        value: Some(vec![b'x'; LARGEST - 16 * 1024 - event.body.len() - 8 - 7 - 8].into()),
     }];
     let mut owed = owed(plain(), 0);
     for (bytes, parked) in [(0, true), (1, false)] {

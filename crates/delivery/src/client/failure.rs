@@ -66,8 +66,12 @@ fn meaning(error: &(dyn Error + 'static)) -> Failure {
         return failure(ErrorKind::Tls, &Refusal::of(tls).to_string());
     }
     let in_http = causes::find::<hyper::Error>(error).and_then(meaning_of_http);
+    let in_http2 = || causes::find::<h2::Error>(error).and_then(meaning_of_http2);
     let in_socket = || causes::find::<io::Error>(error).map(meaning_of_socket);
-    in_http.or_else(in_socket).unwrap_or_else(bad_response)
+    in_http
+        .or_else(in_http2)
+        .or_else(in_socket)
+        .unwrap_or_else(bad_response)
 }
 
 fn meaning_of_http(error: &hyper::Error) -> Option<Failure> {
@@ -81,13 +85,27 @@ fn meaning_of_http(error: &hyper::Error) -> Option<Failure> {
     ended.then(closed)
 }
 
+/// What ended a stream of HTTP/2, as far as the endpoint did it: what we end ourselves is ended for what it answered.
+fn meaning_of_http2(error: &h2::Error) -> Option<Failure> {
+    let by_endpoint = error.is_remote();
+    if by_endpoint && error.is_go_away() {
+        return Some(closed());
+    }
+    (by_endpoint && error.is_reset()).then(reset)
+}
+
 fn meaning_of_socket(error: &io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => closed(),
+        // The second is also what the reader of HTTP/2's frames calls the end of its input.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => closed(),
         // What a protocol layer wraps without a type of its own.
         io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => bad_response(),
-        _ => failure(ErrorKind::Reset, "The endpoint reset the connection before it answered"),
+        _ => reset(),
     }
+}
+
+fn reset() -> Failure {
+    failure(ErrorKind::Reset, "The endpoint reset the connection before it answered")
 }
 
 pub(super) fn closed() -> Failure {

@@ -104,6 +104,27 @@ async fn an_endpoint_that_does_not_answer_in_time_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_a_webhook_asks_for_itself_is_no_more_than_a_quarter_of_all() {
+    let (gate, receiver) = Gate::receiver().await;
+    let config = Config {
+        max_in_flight: 16,
+        max_in_flight_per_webhook: 2,
+        ..patient()
+    };
+    let mut stage = Stage::start(&config);
+    let mut greedy = samples::webhook("wh_1", &receiver.url);
+    greedy.max_in_flight = Some(16);
+    let webhook = Arc::new(greedy);
+    for _ in 0..20 {
+        stage.offer(&webhook).await;
+    }
+    until_true(|| receiver.open() == 4).await;
+    gate.open(20);
+    stage.outcomes(20).await;
+    assert_eq!(receiver.most(), 4);
+}
+
+#[tokio::test]
 async fn a_webhook_never_has_more_requests_open_than_it_may() {
     let (gate, receiver) = Gate::receiver().await;
     let config = Config {

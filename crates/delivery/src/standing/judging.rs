@@ -66,8 +66,12 @@ impl Judging<'_> {
 
     fn failing(&self, standing: &mut Standing) -> Option<Effects> {
         let since = standing.failing_since.get_or_insert(self.about.at);
-        // What fails here may succeed with another instance.
-        let since = (*since).max(self.succeeded.unwrap_or(*since));
+        // What fails here may succeed with another instance; and who enabled or changed the webhook since then begins anew.
+        let renewed = self.about.webhook.updated_at;
+        let since = [self.succeeded, renewed]
+            .into_iter()
+            .flatten()
+            .fold(*since, Timestamp::max);
         let over = self.about.at.since(since) >= self.disable_after;
         over.then(|| self.disable(standing, Disabled::Failing(self.disable_after)))
     }

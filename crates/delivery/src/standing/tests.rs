@@ -119,6 +119,18 @@ fn days_of_failures_disable_unless_a_success_came_between() {
 }
 
 #[test]
+fn failures_from_before_a_webhook_was_enabled_again_are_not_held_against_it() {
+    let webhook = hook("wh_1");
+    let mut desk = Desk::new(HashMap::from_iter([(webhook.id.clone(), Timestamp::from_millis(0))]));
+    let enabled = edited(&webhook, |webhook| webhook.updated_at = Some(START));
+    assert_eq!(desk.find(&enabled, Finding::Failing).status_change, None);
+    desk.wait(DAY * 5 - Duration::from_millis(1));
+    assert_eq!(desk.find(&enabled, Finding::Failing).status_change, None);
+    desk.wait(Duration::from_millis(1));
+    assert!(desk.find(&enabled, Finding::Failing).status_change.is_some());
+}
+
+#[test]
 fn what_the_proxy_did_is_not_held_against_the_endpoint() {
     let webhook = hook("wh_1");
     let mut desk = Desk::new(HashMap::from_iter([(webhook.id.clone(), Timestamp::from_millis(0))]));

@@ -19,9 +19,11 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::servers::{Caller, PATIENCE, Server, ok, open, read_request};
 
@@ -214,8 +216,58 @@ async fn http_2_has_the_same_bounds() {
         assert_eq!((large.status, large.response.truncated), (200, true));
     }
     assert_eq!(caller.failure(&url("/head")).await.kind, ErrorKind::ResponseTooLarge);
-    assert_eq!(caller.failure(&url("/reset")).await.kind, ErrorKind::BadResponse);
+    assert_eq!(caller.failure(&url("/reset")).await.kind, ErrorKind::Reset);
     assert_eq!(caller.answer(&url("/")).await.status, 200);
+}
+
+/// What an HTTP/2 endpoint does instead of answering.
+#[derive(Debug, Clone, Copy)]
+enum Instead {
+    Refuse,
+    GoAway,
+    Close,
+}
+
+async fn refuse(mut stream: TlsStream<TcpStream>, instead: Instead) {
+    if matches!(instead, Instead::Close) {
+        let _ = read_some(&mut stream).await;
+        let _ = stream.shutdown().await;
+        return;
+    }
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    // Dropping one resets its stream.
+    let mut open = Vec::new();
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        match instead {
+            Instead::GoAway => connection.abrupt_shutdown(h2::Reason::NO_ERROR),
+            _ => respond.send_reset(h2::Reason::REFUSED_STREAM),
+        }
+        open.push(respond);
+    }
+}
+
+async fn read_some(stream: &mut TlsStream<TcpStream>) -> std::io::Result<usize> {
+    stream.read(&mut [0; 1024]).await
+}
+
+#[tokio::test]
+async fn an_http_2_request_that_is_refused_is_told_from_a_connection_that_goes_away() {
+    let authority = Authority::new();
+    let kinds = [
+        (Instead::Refuse, ErrorKind::Reset),
+        (Instead::GoAway, ErrorKind::ClosedBeforeResponse),
+        (Instead::Close, ErrorKind::ClosedBeforeResponse),
+    ];
+    for (instead, kind) in kinds {
+        let acceptor = http2_acceptor(authority.issue(leaf("127.0.0.1")));
+        let server = Server::start(move |stream| {
+            let acceptor = acceptor.clone();
+            async move { refuse(acceptor.accept(stream).await.unwrap(), instead).await }
+        })
+        .await;
+        let failure = authority.caller().failure(&https(&server)).await;
+        assert_eq!(failure.kind, kind, "{instead:?}: {failure:?}");
+    }
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ impl Core {
         }
         let id = (mode == Mode::Transactions).then_some(&*transactional);
         Settings {
-            producer: self.connection.producer(id, survey.limits.largest()),
+            producer: self.connection.producer(id, &survey.limits),
             mode,
             partitions: survey.partitions,
             interval: config.consumer.commit_interval,
@@ -153,6 +153,7 @@ impl Core {
             has_nothing_yet: part.has_nothing_yet,
             admin: self.connection.admin(),
             delays: self.config.layout().delays,
+            jitter: self.config.delivery.retry.jitter,
             drain: self.config.delivery.drain,
             runtime: Handle::current(),
             clock: self.clock,
@@ -241,7 +242,7 @@ impl Core {
     /// What sends Tests and first connections.
     fn tests(&self, egress: &Egress, limits: Limits) -> anyhow::Result<manage::Tests> {
         let aside = Aside::new(
-            &self.connection.producer(None, limits.largest()),
+            &self.connection.producer(None, &limits),
             self.encoder(limits),
             self.reachability.clone(),
         )?;
@@ -265,7 +266,7 @@ impl Core {
         let shared = self.connection.webhooks_id(&config.consumer.group_id);
         let id = (mode == Mode::Transactions).then_some(&*shared);
         Journal::new(
-            self.connection.producer(id, limits.largest()),
+            self.connection.producer(id, &limits),
             mode,
             config.routing.webhooks_topic.as_str(),
             self.reachability.clone(),

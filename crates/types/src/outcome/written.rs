@@ -30,7 +30,7 @@ impl Written {
     /// The outcome.
     ///
     /// # Errors
-    /// When it has what no reader of outcomes takes: an event's id that is a position in a topic with a very long name.
+    /// When it was not written by us.
     pub fn read(&self) -> serde_json::Result<Outcome> {
         serde_json::from_slice(&self.json)
     }
