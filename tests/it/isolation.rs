@@ -36,3 +36,33 @@ async fn a_hanging_endpoint_does_not_delay_the_others() -> Result<()> {
     .await?;
     Ok(())
 }
+
+/// Together they would have all of `delivery.max_in_flight`, each within its own limit.
+#[tokio::test]
+async fn dozens_of_hanging_endpoints_do_not_delay_a_healthy_one() -> Result<()> {
+    const HANGING: usize = 60;
+    const EVENTS: usize = 100;
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::new("dozens").await?;
+    scene.config["delivery"]["timeout"] = json!("5m");
+    let hanging = (0..HANGING).map(|number| {
+        let path = format!("/hanging-{number}");
+        receiver.answer(&path, [Answer::ok().after(Duration::from_secs(600))]);
+        webhook(&format!("wh_{number}"), receiver.url(&path), &["tracking_update"])
+    });
+    let healthy = webhook("wh_healthy", receiver.url("/healthy"), &["tracking_update"]);
+    scene.webhooks(hanging.chain([healthy]));
+    let daemon = scene.start().await?;
+    let events = (0..EVENTS).map(|number| Sent::value(format!("{{\"OrderID\":{number}}}")));
+    scene.topic("tracking").produce(events).await?;
+
+    receiver.wait_for("/healthy", EVENTS).await?;
+    let in_flight = daemon.metric("postrider_in_flight", &[]).await?;
+    assert!(in_flight < 1024.0, "{in_flight} of delivery.max_in_flight");
+    // What waits for them is parked after its time, as for one.
+    let parked = || async {
+        let pending = daemon.metric("postrider_webhook_pending", &[]).await?;
+        Ok((pending >= (HANGING * EVENTS - 1024) as f64).then_some(()))
+    };
+    until("what waits for the hanging ones to be parked", PATIENCE, parked).await
+}

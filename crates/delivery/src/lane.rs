@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// How many are started in a lane from which nothing comes back, when places are scarce.
+const GUESSES: usize = 2;
+
 /// What brings a delivery, and so which of a lane's queues it joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -106,6 +109,8 @@ pub struct Load {
     pub limit: usize,
     /// When something was last started or came back.
     pub moved: Option<Instant>,
+    /// Whether nothing is started in it until something comes back: as if all its places were taken.
+    pub is_set_aside: bool,
 }
 
 impl Load {
@@ -130,7 +135,8 @@ impl Load {
     #[must_use]
     pub fn hangs(&self, now: Instant, patience: Duration) -> bool {
         let still = |moved: Instant| now.saturating_duration_since(moved) >= patience;
-        self.in_flight > 0 && self.in_flight >= self.limit && self.moved.is_some_and(still)
+        let is_full = self.in_flight >= self.limit || self.is_set_aside;
+        self.in_flight > 0 && is_full && self.moved.is_some_and(still)
     }
 
     /// How much of each queue can stay when `room` can stay of all. Replays stay where the live ones leave room.
@@ -155,6 +161,8 @@ pub(crate) struct Lane<T> {
     flying: Each<usize>,
     pub(crate) limit: usize,
     moved: Instant,
+    /// How many were started since something came back.
+    silent: usize,
     /// Whether the lane stands in the row of a kind.
     pub(crate) listed: Each<bool>,
 }
@@ -166,6 +174,7 @@ impl<T> Lane<T> {
             flying: Each::default(),
             limit: 1,
             moved: now,
+            silent: 0,
             listed: Each::default(),
         }
     }
@@ -194,6 +203,7 @@ impl<T> Lane<T> {
             in_flight: self.flying.sum(),
             limit: self.limit,
             moved: Some(self.moved),
+            is_set_aside: false,
         }
     }
 
@@ -206,13 +216,20 @@ impl<T> Lane<T> {
     pub(crate) fn take(&mut self, kind: Kind, now: Instant) -> Option<T> {
         let (_, item) = self.queues[kind].pop_front()?;
         self.flying[kind] += 1;
+        self.silent += 1;
         self.moved = now;
         Some(item)
     }
 
     pub(crate) fn finish(&mut self, kind: Kind, now: Instant) {
         self.flying[kind] -= 1;
+        self.silent = 0;
         self.moved = now;
+    }
+
+    /// Whether more was started than a guess since something came back.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.silent >= GUESSES
     }
 
     /// Takes out of a queue what `pick` points at by place, time of arrival and item.
@@ -233,6 +250,7 @@ impl<T> Lane<T> {
         *self = Self {
             flying: self.flying,
             limit: self.limit,
+            silent: self.silent,
             ..Self::new(self.moved)
         };
     }
@@ -250,6 +268,7 @@ mod tests {
             in_flight: 4,
             limit: 4,
             moved: None,
+            is_set_aside: false,
         }
     }
 

@@ -5,12 +5,16 @@
 //! of its own for all that waits, and its own row of lanes. The rows of the live kinds take turns; that of the replays
 //! is served when no live one can be started, and every so often before them, so that it does not stand still. How
 //! many places each kind gets of all in flight, [`share`] tells; the same holds within each lane.
+//!
+//! The last places are for lanes from which something comes back: dozens of endpoints that hang, each within its limit,
+//! would have all of them otherwise. A lane that had its guess, and nothing since, is set aside until something comes
+//! back or places are free again.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::Hash;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use tokio::time::Instant;
 
 use crate::lane::{Each, Kind, Lane, Load, share};
@@ -33,6 +37,8 @@ pub struct Limits {
     pub aside: usize,
     /// Items waiting, of all lanes.
     pub waiting: usize,
+    /// Those places in flight that are for lanes from which something comes back.
+    pub reserved: usize,
 }
 
 impl Limits {
@@ -46,6 +52,7 @@ impl Limits {
             queue,
             aside: queue.saturating_mul(ASIDE),
             waiting: queue.saturating_mul(WAITING),
+            reserved: 0,
         }
     }
 }
@@ -74,6 +81,8 @@ pub struct Lanes<K, T> {
     since_replay: u32,
     /// Lanes out of their row until a moment.
     held_back: BinaryHeap<Reverse<(Instant, K, Kind)>>,
+    /// Lanes out of their row until something comes back from them, or places are free.
+    set_aside: Each<HashSet<K>>,
     in_flight: Each<usize>,
     waiting: Each<usize>,
     aside: Each<usize>,
@@ -90,6 +99,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
             turn: Kind::Fresh,
             since_replay: 0,
             held_back: BinaryHeap::new(),
+            set_aside: Each::by(|_| HashSet::new()),
             in_flight: Each::default(),
             waiting: Each::default(),
             aside: Each::default(),
@@ -106,15 +116,18 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     /// How busy a lane is.
     #[must_use]
     pub fn load(&self, key: &K) -> Load {
-        self.lanes.get(key).map_or_else(Load::default, Lane::load)
+        let load = self.lanes.get(key).map_or_else(Load::default, Lane::load);
+        Load {
+            is_set_aside: Kind::ALL.iter().any(|kind| self.set_aside[*kind].contains(key)),
+            ..load
+        }
     }
 
     /// The lanes in which something waits.
     #[must_use]
     pub fn backlog(&self) -> Vec<(K, Load)> {
-        let loads = self.lanes.iter().map(|(key, lane)| (key, lane.load()));
-        let waits = loads.filter(|(_, load)| load.waiting.sum() > 0);
-        waits.map(|(key, load)| (key.clone(), load)).collect()
+        let loads = self.lanes.keys().map(|key| (key.clone(), self.load(key)));
+        loads.filter(|(_, load)| load.waiting.sum() > 0).collect()
     }
 
     /// Puts an item into its lane; `limit` is how many of that lane may be in flight from now on.
@@ -131,6 +144,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     /// last of all, and may name a moment before which this lane must not start anything.
     pub fn start(&mut self, now: Instant, mut hold_back: impl FnMut(&K) -> Option<Instant>) -> Option<Started<K, T>> {
         self.rejoin(now);
+        self.let_in();
         while self.in_flight.sum() < self.limits.in_flight {
             let kind = self.next_row()?;
             let key = self.rows[kind].pop_front().expect("a row that is chosen has a lane");
@@ -154,6 +168,9 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     pub fn finish(&mut self, key: &K, kind: Kind, now: Instant) {
         let lane = self.lanes.get_mut(key).expect("a lane with something in flight exists");
         lane.finish(kind, now);
+        for kind in Kind::ALL {
+            self.set_aside[kind].remove(key);
+        }
         self.in_flight[kind] -= 1;
         self.tidy(key);
     }
@@ -176,6 +193,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     pub fn clear(&mut self) -> usize {
         self.rows = Each::default();
         self.held_back.clear();
+        Kind::ALL.into_iter().for_each(|kind| self.set_aside[kind].clear());
         self.aside = Each::default();
         self.lanes.values_mut().for_each(Lane::clear);
         self.lanes.retain(|_, lane| lane.has_flying());
@@ -218,18 +236,38 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         }
     }
 
-    /// A lane's limit can shrink and its queue can be emptied while it stands in a row.
+    /// A lane's limit can shrink and its queue can be emptied while it stands in a row, and places can become scarce.
     fn drop_void_turns(&mut self, kind: Kind) {
+        let scarce = self.is_scarce();
         while let Some(key) = self.rows[kind].front() {
             let lane = self.lanes.get_mut(key).expect("a lane in a row exists");
-            if lane.is_ready(kind) {
+            let ready = lane.is_ready(kind);
+            if ready && !(scarce && lane.is_silent()) {
                 return;
             }
             lane.listed[kind] = false;
             if lane.is_over() {
                 self.lanes.remove(key);
             }
-            self.rows[kind].pop_front();
+            let key = self.rows[kind].pop_front();
+            self.set_aside[kind].extend(key.filter(|_| ready));
+        }
+    }
+
+    /// Whether only those places are left that are reserved.
+    const fn is_scarce(&self) -> bool {
+        self.in_flight.sum() + self.limits.reserved >= self.limits.in_flight
+    }
+
+    /// Puts the lanes that were set aside back into their rows when places are free.
+    fn let_in(&mut self) {
+        if self.is_scarce() {
+            return;
+        }
+        for kind in Kind::ALL {
+            for key in std::mem::take(&mut self.set_aside[kind]) {
+                self.list(&key);
+            }
         }
     }
 
@@ -264,7 +302,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     fn list(&mut self, key: &K) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         for kind in Kind::ALL {
-            if lane.is_ready(kind) && !lane.listed[kind] {
+            if lane.is_ready(kind) && !lane.listed[kind] && !self.set_aside[kind].contains(key) {
                 lane.listed[kind] = true;
                 self.rows[kind].push_back(key.clone());
             }

@@ -82,7 +82,12 @@ impl Traffic {
         undelivered: Undelivered,
         random: StdRng,
     ) -> Self {
-        let limits = Limits::new(config.max_in_flight, config.max_waiting_per_webhook);
+        let share = config.max_in_flight / SHARES;
+        let mut limits = Limits::new(config.max_in_flight, config.max_waiting_per_webhook);
+        // Where one webhook may have more than a share, its owner wants it so.
+        if config.max_in_flight_per_webhook <= share {
+            limits.reserved = share;
+        }
         Self {
             lanes: Lanes::new(limits),
             standings,
@@ -92,7 +97,7 @@ impl Traffic {
             random,
             queue: limits.queue,
             max_in_flight_per_webhook: config.max_in_flight_per_webhook,
-            largest_share: config.max_in_flight_per_webhook.max(config.max_in_flight / SHARES),
+            largest_share: config.max_in_flight_per_webhook.max(share),
             max_lane_wait: config.max_lane_wait,
             next_look: None,
         }

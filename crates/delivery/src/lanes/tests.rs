@@ -10,6 +10,7 @@ const LIMITS: Limits = Limits {
     queue: 4,
     aside: 6,
     waiting: 40,
+    reserved: 0,
 };
 
 fn lanes(limits: Limits) -> Lanes<&'static str, u32> {
@@ -69,6 +70,45 @@ fn a_lane_at_its_limit_waits_for_one_of_its_own_to_finish() {
     assert_eq!(started(&mut lanes), []);
     lanes.finish(&"a", FRESH, at(0));
     assert_eq!(started(&mut lanes), [("a", 2)]);
+}
+
+#[test]
+fn the_last_places_are_for_lanes_from_which_something_comes_back() {
+    let mut lanes = lanes(Limits {
+        in_flight: 16,
+        reserved: 4,
+        ..LIMITS
+    });
+    for key in ["a", "b", "c", "d"] {
+        fill(&mut lanes, key, 4, 0..4);
+    }
+    let first = started(&mut lanes);
+    assert_eq!(first.len(), 12, "three each; then the last places are left");
+    assert!(lanes.load(&"a").is_set_aside);
+    fill(&mut lanes, "late", 4, 0..4);
+    assert_eq!(started(&mut lanes), [("late", 0), ("late", 1)], "its guess");
+    lanes.finish(&"late", FRESH, at(0));
+    assert_eq!(started(&mut lanes), [("late", 2), ("late", 3)], "it answers");
+    for _ in 0..3 {
+        lanes.finish(&"late", FRESH, at(0));
+    }
+    lanes.finish(&"b", FRESH, at(0));
+    assert!(started(&mut lanes).contains(&("b", 3)), "something came back");
+}
+
+#[test]
+fn a_lane_that_is_set_aside_hangs_as_if_it_were_full() {
+    let mut lanes = lanes(Limits {
+        in_flight: 8,
+        reserved: 4,
+        ..LIMITS
+    });
+    fill(&mut lanes, "a", 8, 0..8);
+    assert_eq!(started(&mut lanes).len(), 4);
+    let (patience, later) = (Duration::from_secs(2), at(2_000));
+    assert!(lanes.load(&"a").hangs(later, patience));
+    lanes.finish(&"a", FRESH, later);
+    assert!(!lanes.load(&"a").is_set_aside);
 }
 
 #[test]
@@ -288,6 +328,8 @@ struct Model {
     flying: Vec<(u8, Kind)>,
     limits: HashMap<u8, usize>,
     held: HashMap<(u8, Kind), Instant>,
+    /// Started since something came back.
+    silent: HashMap<u8, usize>,
 }
 
 impl Model {
@@ -317,20 +359,26 @@ impl Model {
     }
 
     fn startable(&self, limits: &Limits, now: Instant) -> Vec<(u8, Kind)> {
-        let any = |kind: Kind| (0..5).any(|key| self.ready(key, kind, now));
+        let scarce = self.flying.len() + limits.reserved >= limits.in_flight;
+        let guessed = |key: u8| scarce && self.silent.get(&key).is_some_and(|silent| *silent >= 2);
+        let ready = |key: u8, kind: Kind| self.ready(key, kind, now) && !guessed(key);
+        let any = |kind: Kind| (0..5).any(|key| ready(key, kind));
         let may = |kind: Kind| self.flying_of(kind) < share(kind, limits.in_flight, Each::by(any));
         let all = Kind::ALL
             .into_iter()
             .flat_map(|kind| (0..5).map(move |key| (key, kind)));
-        all.filter(|(key, kind)| self.flying.len() < limits.in_flight && may(*kind) && self.ready(*key, *kind, now))
+        all.filter(|(key, kind)| self.flying.len() < limits.in_flight && may(*kind) && ready(*key, *kind))
             .collect()
     }
 }
 
 proptest! {
     #[test]
-    fn no_bound_is_broken_nothing_is_lost_or_doubled_and_nothing_startable_waits(steps in steps()) {
-        let mut lanes: Lanes<u8, u32> = Lanes::new(LIMITS);
+    fn no_bound_is_broken_nothing_is_lost_or_doubled_and_nothing_startable_waits(
+        steps in steps(), reserved in 0..5_usize,
+    ) {
+        let limits = Limits { reserved, ..LIMITS };
+        let mut lanes: Lanes<u8, u32> = Lanes::new(limits);
         let (mut model, mut now) = (Model::default(), at(0));
         for (number, step) in (0_u32..).zip(steps) {
             match step {
@@ -348,13 +396,14 @@ proptest! {
                     });
                     let holds = asked.contains(&held);
                     if !holds {
-                        prop_assert_eq!(got.is_some(), !model.startable(&LIMITS, now).is_empty());
+                        prop_assert_eq!(got.is_some(), !model.startable(&limits, now).is_empty());
                     }
                     if let Some(Started { key, kind, item }) = got {
                         prop_assert!(model.flying_in(key) < model.limits[&key] && key != held);
-                        prop_assert!(holds || model.startable(&LIMITS, now).contains(&(key, kind)));
+                        prop_assert!(holds || model.startable(&limits, now).contains(&(key, kind)));
                         prop_assert_eq!(model.waiting.get_mut(&(key, kind)).unwrap().remove(0), item);
                         model.flying.push((key, kind));
+                        *model.silent.entry(key).or_default() += 1;
                     }
                     for Reverse((until, key, kind)) in &lanes.held_back {
                         model.held.insert((*key, *kind), *until);
@@ -363,6 +412,7 @@ proptest! {
                 Step::Finish { which } if !model.flying.is_empty() => {
                     let (key, kind) = model.flying.swap_remove(which % model.flying.len());
                     lanes.finish(&key, kind, now);
+                    model.silent.remove(&key);
                 }
                 Step::Remove { key, kind, from } => {
                     let removed = lanes.remove(&key, kind, |place, _, _| place >= from);
