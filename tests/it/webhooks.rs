@@ -154,6 +154,41 @@ async fn after_every_change_a_restart_and_compaction_find_the_same_webhooks() ->
     Ok(())
 }
 
+#[tokio::test]
+async fn a_webhook_of_the_file_that_answered_410_is_enabled_again_for_good() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.answer("/hook", [Answer::status(410), Answer::ok()]);
+    let mut scene = scene().await?;
+    let mut of_file = hook(&receiver.url("/hook"));
+    of_file["id"] = json!("wh_file");
+    scene.webhooks([of_file]);
+    let mut daemon = scene.start().await?;
+    let topic = scene.topic("tracking");
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+    let (path, enable) = ("/webhooks/wh_file", "/webhooks/wh_file/enable");
+    let disabled = || async { Ok((daemon.api("GET", path, None).await?.1["status"] == "disabled").then_some(())) };
+    until("the webhook to be disabled", PATIENCE, disabled).await?;
+
+    let enabled = expect(&daemon, "POST", enable, None, 200).await?;
+    assert_eq!(
+        (enabled["status"].as_str(), enabled["origin"].as_str()),
+        (Some("active"), Some("file"))
+    );
+    assert!(daemon.stop().await?.success());
+    let daemon = Daemon::start(&scene.write_config()?).await?;
+    assert_eq!(expect(&daemon, "GET", path, None, 200).await?["status"], "active");
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+    let outcomes = scene.outcomes(2).await?;
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| outcome.result == OutcomeResult::Success)
+            .count(),
+        1
+    );
+    Ok(())
+}
+
 /// Waits until the cleaner has left one record to a key.
 async fn compacted(topic: &Topic) -> Result<()> {
     let admin = postrider_tests::Broker::shared().await?;

@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use self::dialer::{Dialer, Parts};
 pub(crate) use self::error::ConnectError;
-pub(crate) use self::tap::{Allowance, OverBudget, Stale, Tap};
+pub(crate) use self::tap::{Allowance, OVER_BUDGET, OverBudget, Stale, Tap};
 use crate::egress::{Metrics, Policy};
 use crate::identity::Identity;
 use crate::resolver::Names;

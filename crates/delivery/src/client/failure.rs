@@ -7,7 +7,7 @@ use std::io;
 use postrider_types::ErrorKind;
 
 use crate::causes;
-use crate::connector::{ConnectError, OverBudget, Stale};
+use crate::connector::{ConnectError, OVER_BUDGET, OverBudget, Stale};
 use crate::reply::Failure;
 use crate::tls::Refusal;
 
@@ -96,6 +96,7 @@ fn meaning_of_http2(error: &h2::Error) -> Option<Failure> {
 
 fn meaning_of_socket(error: &io::Error) -> Failure {
     match error.kind() {
+        OVER_BUDGET => too_large(),
         // The second is also what the reader of HTTP/2's frames calls the end of its input.
         io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => closed(),
         // What a protocol layer wraps without a type of its own.

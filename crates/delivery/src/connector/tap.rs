@@ -37,6 +37,9 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 #[error("the idle connection cannot be used any more")]
 pub(crate) struct Stale;
 
+/// The kind of error that nothing but [`OverBudget`] is of.
+pub(crate) const OVER_BUDGET: io::ErrorKind = io::ErrorKind::QuotaExceeded;
+
 /// An answer cost more than its budget, or came after too many informational ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the response is larger than can be read")]
@@ -153,7 +156,8 @@ impl Tap {
         if within {
             Ok(())
         } else {
-            Err(io::Error::other(OverBudget))
+            // HTTP/2 passes the kind on, and not what it is an error of.
+            Err(io::Error::new(OVER_BUDGET, OverBudget))
         }
     }
 }

@@ -336,7 +336,7 @@ async fn http_2_frames_without_an_answer_end_the_connection() {
     })
     .await;
     let failure = authority.caller().failure(&https(&server)).await;
-    assert_eq!(failure.kind, ErrorKind::BadResponse);
+    assert_eq!(failure.kind, ErrorKind::ResponseTooLarge);
 }
 
 #[tokio::test]
