@@ -24,13 +24,17 @@ demo: ARGS ?= --count 12 --exit
 demo: build-tools ## See postrider work: an embedded broker, a receiver, three webhooks, sample events
 	$(CARGO) run --locked --package postrider -- demo $(ARGS)
 
+# Half of the time tests wait: for Kafka, for what is due, for patience to run out.
+TEST_THREADS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+
 # The binary is built with the features that the tests are built with, so that nothing is compiled twice. The chaos
 # tests come after the others: some of them measure, and need the machine for themselves. With ARGS they are left out.
 .PHONY: test
 test: build-tools kafka-tools python-tools browser-tools deploy-tools ## Run every test, those against a real Kafka and the quick chaos tests included
 	$(CARGO) build --locked --workspace $(FAILPOINTS) --lib --bins --tests
 	failed=0; \
-	POSTRIDER_BIN="$(TARGET)/debug/postrider" $(CARGO) test --locked --workspace $(FAILPOINTS) --no-fail-fast $(ARGS) \
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$(TEST_THREADS)} POSTRIDER_BIN="$(TARGET)/debug/postrider" \
+		$(CARGO) test --locked --workspace $(FAILPOINTS) --no-fail-fast $(ARGS) \
 		|| failed=1; \
 	[ -n "$(ARGS)" ] || $(MAKE) --no-print-directory run-check-deploy || failed=1; \
 	[ -n "$(ARGS)" ] || $(MAKE) --no-print-directory run-chaos CHAOS=quick || failed=1; \

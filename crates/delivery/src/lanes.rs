@@ -169,7 +169,10 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         let lane = self.lanes.get_mut(key).expect("a lane with something in flight exists");
         lane.finish(kind, now);
         for kind in Kind::ALL {
-            self.set_aside[kind].remove(key);
+            // Nearly always empty, and removing hashes the key even so.
+            if !self.set_aside[kind].is_empty() {
+                self.set_aside[kind].remove(key);
+            }
         }
         self.in_flight[kind] -= 1;
         self.tidy(key);
