@@ -2,6 +2,8 @@
 // `cfg(test)` tells the lints that functions beside the tests are tests' too.
 
 #[cfg(test)]
+mod astray;
+#[cfg(test)]
 mod asyncapi;
 #[cfg(test)]
 mod cli;

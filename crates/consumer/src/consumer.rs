@@ -81,8 +81,8 @@ pub struct Consumer {
     wanted: Wanted,
     ends: Ends,
     rejoining: Option<Rejoining>,
-    /// Some partition may be read where it has nothing.
-    astray: bool,
+    /// Partitions that the client may have stopped reading, at an offset that they do not have.
+    astray: Vec<TopicPartition>,
 }
 
 /// A rebalance that this instance has brought about.
@@ -130,7 +130,7 @@ impl Consumer {
             wanted: Wanted::default(),
             ends: Ends::default(),
             rejoining: None,
-            astray: false,
+            astray: Vec::new(),
             setup,
         })
     }
@@ -204,7 +204,7 @@ impl Consumer {
     fn meet(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::FencedInstanceId) => return Err(ConsumerError::Replaced(error)),
-            Some(RDKafkaErrorCode::AutoOffsetReset) => self.find_the_way(),
+            Some(RDKafkaErrorCode::AutoOffsetReset) => self.go_astray(),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 debug!(%error, "A subscribed topic does not exist; reading it once it does");
             }

@@ -20,6 +20,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset as KafkaOffset, TopicPartitionList};
+use tokio::runtime::Handle;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Start;
@@ -33,6 +34,8 @@ use crate::tracker::{TopicPartition, Tracker};
 /// How long reading committed offsets may take: it waits for open transactions of the group.
 pub(crate) const OFFSETS_TIMEOUT: Duration = Duration::from_secs(45);
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries: some errors are told at once.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What the callbacks need to know.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub struct Context {
     /// How often they were given to this member of it.
     pub(crate) given: AtomicU64,
     pub(crate) stopping: AtomicBool,
+    /// For waiting inside the callbacks.
+    pub(crate) runtime: Handle,
 }
 
 impl ClientContext for Context {
@@ -157,7 +162,12 @@ impl Context {
                 }
                 Err(error) => warn!(%error, "The committed offsets cannot be read; trying again"),
             }
+            self.rest();
         }
+    }
+
+    fn rest(&self) {
+        self.runtime.block_on(tokio::time::sleep(ASK_AGAIN));
     }
 
     fn beginning(&self, consumer: &BaseConsumer<Self>, element: &TopicPartitionListElem<'_>) -> Option<Beginning> {
@@ -194,6 +204,11 @@ impl Context {
                 Err(_) if self.stopping.load(Ordering::Relaxed) => return None,
                 Err(error) => warn!(topic, partition, %error, "A partition's ends cannot be read; trying again"),
             }
+            // The client may know an older state of the topic, and say so without asking.
+            if let Err(error) = consumer.fetch_metadata(Some(topic), ASK_AGAIN) {
+                debug!(topic, %error, "The topic cannot be asked for");
+            }
+            self.rest();
         }
     }
 

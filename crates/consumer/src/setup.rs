@@ -163,6 +163,7 @@ impl Setup {
             moves: Arc::clone(&self.shared.moves),
             given: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            runtime: self.runtime.clone(),
         }
     }
 

@@ -81,7 +81,8 @@ impl Connection {
             ("fetch.wait.max.ms", "100"),
             ("fetch.queue.backoff.ms", "10"),
             ("check.crcs", "true"),
-            ("topic.metadata.refresh.interval.ms", "60000"),
+            // How soon a topic that was made later, or anew, and partitions that were added are read.
+            ("topic.metadata.refresh.interval.ms", "10000"),
             ("statistics.interval.ms", "5000"),
         ];
         self.tuned(&tuned, &owned)

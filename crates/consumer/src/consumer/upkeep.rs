@@ -50,9 +50,7 @@ impl Consumer {
             return;
         }
         self.passing_due = now + PASSING;
-        if self.astray {
-            self.find_the_way();
-        }
+        self.find_the_way();
         let Ok(positions) = self.kafka.position() else { return };
         for element in positions.elements() {
             if let rdkafka::Offset::Offset(position) = element.offset() {
