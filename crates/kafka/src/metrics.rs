@@ -1,6 +1,6 @@
 //! The committer's series.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use postrider_types::{DeadLetterReason, WebhookId};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -34,7 +34,9 @@ pub struct PendingGauges {
     gauges: IntGaugeVec,
     most: usize,
     named: HashSet<WebhookId>,
-    others: HashSet<WebhookId>,
+    /// What each of the rest was shown with.
+    others: HashMap<WebhookId, u64>,
+    together: u64,
 }
 
 impl PendingGauges {
@@ -53,30 +55,35 @@ impl PendingGauges {
             gauges,
             most,
             named: HashSet::new(),
-            others: HashSet::new(),
+            others: HashMap::new(),
+            together: 0,
         })
     }
 
-    /// Shows every webhook of the table.
+    /// Shows every webhook of the table for which something waits, those that are named in the order of their ids.
     pub fn show_all(&mut self, table: &PendingTable) {
-        for webhook in table.webhooks() {
+        let waits = table.webhooks().filter(|webhook| table.pending(webhook) > 0);
+        for webhook in waits.collect::<BTreeSet<_>>() {
             self.show(table, webhook);
         }
     }
 
     /// Shows one webhook.
     pub fn show(&mut self, table: &PendingTable, webhook: &WebhookId) {
-        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let pending = table.pending(webhook);
         if self.named.contains(webhook) || self.named.len() < self.most {
             self.named.insert(webhook.clone());
-            self.gauges
-                .with_label_values(&[webhook.as_str()])
-                .set(gauge(table.pending(webhook)));
+            self.set(webhook.as_str(), pending);
         } else {
-            self.others.insert(webhook.clone());
-            let together = self.others.iter().map(|other| table.pending(other)).sum();
-            self.gauges.with_label_values(&["other"]).set(gauge(together));
+            let before = self.others.insert(webhook.clone(), pending).unwrap_or_default();
+            self.together = (self.together + pending).saturating_sub(before);
+            self.set("other", self.together);
         }
+    }
+
+    fn set(&self, webhook: &str, pending: u64) {
+        let pending = i64::try_from(pending).unwrap_or(i64::MAX);
+        self.gauges.with_label_values(&[webhook]).set(pending);
     }
 }
 
@@ -139,5 +146,49 @@ impl Metrics {
     /// Counts a committed dead letter.
     pub fn dead_letter(&self, reason: DeadLetterReason) {
         self.dead_letters.with_label_values(&[reason.as_str()]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pending::{Counts, key};
+
+    fn told(table: &mut PendingTable, webhook: &str, appended: u64, completed: u64) -> WebhookId {
+        let webhook = WebhookId::new(webhook).unwrap();
+        let counts = Counts {
+            appended,
+            completed,
+            ..Counts::default()
+        };
+        let value = serde_json::to_vec(&counts).unwrap();
+        table.take_in(key("i-0", &webhook).as_bytes(), Some(&value)).unwrap()
+    }
+
+    fn shown(registry: &Registry) -> Vec<(String, i64)> {
+        let family = registry.gather().pop().unwrap();
+        let one = |metric: &prometheus::proto::Metric| {
+            let label = metric.get_label()[0].value().to_owned();
+            (label, metric.get_gauge().get_value() as i64)
+        };
+        family.get_metric().iter().map(one).collect()
+    }
+
+    #[test]
+    fn the_first_for_which_something_waits_are_named_and_the_rest_is_summed() {
+        let (registry, mut table) = (Registry::new(), PendingTable::default());
+        let mut gauges = PendingGauges::register(&registry, 2).unwrap();
+        for (webhook, appended, completed) in [("a", 9, 9), ("d", 4, 0), ("b", 2, 1), ("e", 5, 0), ("c", 3, 0)] {
+            told(&mut table, webhook, appended, completed);
+        }
+        gauges.show_all(&table);
+        let expected =
+            |b, c, other| [("b", b), ("c", c), ("other", other)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(shown(&registry), expected(1, 3, 9));
+        for (webhook, appended, completed) in [("d", 4, 4), ("e", 7, 0), ("a", 10, 9), ("c", 3, 3)] {
+            let webhook = told(&mut table, webhook, appended, completed);
+            gauges.show(&table, &webhook);
+        }
+        assert_eq!(shown(&registry), expected(1, 0, 8));
     }
 }

@@ -75,18 +75,18 @@ impl Form {
         let mask = |has: bool| if has { MASK } else { "" };
         let filter = webhook.filter.as_ref().map(Value::to_string);
         Self {
-            url: Text::of(&webhook.url),
-            description: Text::of(&webhook.description),
+            url: Text::kept(&webhook.url),
+            description: Text::kept(&webhook.description),
             account: Text::of(webhook.account_id.as_str()),
             events: choices(|event| webhook.events.contains(&event)),
             filter: Text::body(&filter.unwrap_or_default()),
             signing: Text::of(if webhook.signing.is_some() { "keep" } else { "none" }),
             signs_already: webhook.signing.is_some(),
             auth: auth.is_some(),
-            username: Text::of(auth.as_ref().map_or("", |auth| &auth.username)),
+            username: Text::kept(auth.as_ref().map_or("", |auth| &auth.username)),
             password: mask(auth.is_some()),
             header: header.is_some(),
-            header_name: Text::of(header.as_ref().map_or("", |header| &header.name)),
+            header_name: Text::kept(header.as_ref().map_or("", |header| &header.name)),
             header_value: mask(header.is_some()),
             retry: webhook.retry.enabled,
             max_retries: number(webhook.retry.max_retries),
@@ -101,7 +101,7 @@ impl Form {
 
     /// As it was filled in.
     pub(super) fn again(fields: &Fields, signs_already: bool) -> Self {
-        let text = |name| Text::of(fields.text(name));
+        let text = |name| Text::kept(fields.text(name));
         let lines = |name| Text::typed(fields.text(name));
         let mask = |name| if fields.text(name) == MASK { MASK } else { "" };
         Self {
@@ -148,7 +148,11 @@ pub(super) fn patch(fields: &Fields) -> Result<Value, Vec<Fault>> {
     let mut patch = Map::new();
     let mut put = |name: &str, value: Value| patch.insert(name.to_owned(), value);
     put("url", json!(fields.text("url").trim()));
-    put("description", json!(fields.text("description").trim()));
+    // A browser sends the ends of lines so.
+    put(
+        "description",
+        json!(fields.text("description").trim().replace("\r\n", "\n")),
+    );
     put("events", fields.all("events").collect());
     put("filter", reader.filter());
     put("retry", reader.retry());
@@ -224,11 +228,28 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use postrider_types::{EventType, WebhookId};
+
     use super::*;
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Fields::of(pairs.iter().map(pair).collect())
+    }
+
+    #[test]
+    fn a_form_that_is_sent_as_it_was_opened_changes_no_text() {
+        let mut webhook = Webhook::new(
+            WebhookId::new("wh_1").unwrap(),
+            "https://m.example/",
+            vec![EventType::OrderError],
+        );
+        webhook.description = "line 1\nline 2 \u{1f469}\u{200d}\u{1f4bb}".to_owned();
+        let form = Form::of(&webhook);
+        let sent = form.description.as_str().replace('\n', "\r\n");
+        let patch = patch(&fields(&[("url", form.url.as_str()), ("description", &sent)])).unwrap();
+        assert_eq!(patch["description"], webhook.description);
+        assert_eq!(patch["url"], webhook.url);
     }
 
     #[test]

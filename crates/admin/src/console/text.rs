@@ -17,6 +17,11 @@ impl Text {
         Self(visible(text).into_owned())
     }
 
+    /// What a field holds to be changed: as it is, for it comes back. Nothing in it is markup even so.
+    pub(super) fn kept(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Lines, as they are. JSON is laid out; its characters stay the same.
     pub(super) fn body(text: &str) -> Self {
         let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
