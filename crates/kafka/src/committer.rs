@@ -16,7 +16,7 @@ use fail::fail_point;
 use parking_lot::Mutex;
 use postrider_types::Settled;
 use rdkafka::ClientConfig;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc};
@@ -49,7 +49,10 @@ pub enum CommitterError {
     Replaced(#[source] PublishError),
     /// The client cannot be made.
     #[error("the Kafka producer cannot be made from kafka.properties")]
-    Client(#[source] rdkafka::error::KafkaError),
+    Client(#[source] KafkaError),
+    /// The client that commits the offsets failed for good; why, its own fault tells.
+    #[error("the Kafka consumer failed for good, so that no offset can be committed; a restart mends it")]
+    Consumer(#[source] KafkaError),
     /// It was told to give up while Kafka was away.
     #[error("stopped before everything was committed; what was not is delivered again")]
     GivenUp,
@@ -337,14 +340,14 @@ impl Committer {
         batch.retain(|position| offsets.owns(position));
         self.publisher.send_all(batch.records().chain(counts), self.sequence)?;
         let commits = offsets.preview(&batch.positions(), self.sequence);
-        Ok(offsets.commit(&commits).map_err(PublishError::Again)?)
+        Ok(offsets.commit(&commits).map_err(of_consumer)?)
     }
 
     /// Meets a failure: gives the transaction up and waits, or goes on with a new producer. Tells
     /// whether the transaction took effect after all.
     fn meet(
         &mut self,
-        failed: Failed,
+        mut failed: Failed,
         offsets: &dyn OffsetKeeper,
         backoff: &mut Duration,
     ) -> Result<bool, CommitterError> {
@@ -356,10 +359,16 @@ impl Committer {
         if let error @ (PublishError::Again(_) | PublishError::Refused { .. }) = &failed.error {
             let error = error.sentence();
             warn!(error, "A batch was not committed; trying the same batch again");
-            match self.abort() {
-                Ok(()) => return self.pause(backoff).map(|()| false),
-                Err(error) => warn!(error = error.sentence(), "The transaction could not be aborted"),
-            }
+            let begun = Instant::now();
+            let aborted = self.abort();
+            // Meanwhile the broker's time for the transaction runs on.
+            self.last_commit += begun.elapsed();
+            let Err(error) = aborted else {
+                return self.pause(backoff).map(|()| false);
+            };
+            warn!(error = error.sentence(), "The transaction could not be aborted");
+            // Records that were given up do not tell of fencing; their abort does.
+            failed.error = error;
         }
         self.recover(failed, offsets)
     }
@@ -373,25 +382,18 @@ impl Committer {
 
     /// Goes on with a new producer after the old one failed for good; tells whether the transaction
     /// it was in took effect.
-    ///
-    /// A producer is fenced by its own stall, when the broker's time for the transaction ran out, or by
-    /// another process of the same name. In the second case going on would fence that one in turn.
     fn recover(&mut self, failed: Failed, offsets: &dyn OffsetKeeper) -> Result<bool, CommitterError> {
+        let Failed { error, commits } = failed;
         let stalled = self.last_commit >= self.publisher.patience();
-        if matches!(failed.error, PublishError::Fenced(_)) && !stalled {
-            return Err(CommitterError::Replaced(failed.error));
-        }
-        warn!(
-            error = failed.error.sentence(),
-            "The Kafka producer failed; making a new one"
-        );
+        let error = mendable(error, stalled)?;
+        warn!(error = error.sentence(), "The Kafka producer failed; making a new one");
         self.reconnect()?;
-        if failed.commits.is_empty() {
+        if commits.is_empty() {
             return Ok(false);
         }
         let mut backoff = FIRST_BACKOFF;
         loop {
-            match offsets.is_committed(&failed.commits) {
+            match offsets.is_committed(&commits) {
                 Ok(committed) => return Ok(committed),
                 Err(error) => warn!(%error, "The committed offsets cannot be read; trying again"),
             }
@@ -452,7 +454,33 @@ impl From<PublishError> for Failed {
     }
 }
 
+/// The failure, if a new producer mends it.
+///
+/// A producer is fenced by its own stall, when the broker's time for the transaction ran out, or by
+/// another process of the same name. In the second case going on would fence that one in turn. A consumer
+/// that commits by itself is fenced by another process only, and no producer mends it.
+fn mendable(error: PublishError, stalled: bool) -> Result<PublishError, CommitterError> {
+    match error {
+        PublishError::Fenced(KafkaError::ConsumerCommit(_)) => Err(CommitterError::Replaced(error)),
+        PublishError::Fenced(_) if !stalled => Err(CommitterError::Replaced(error)),
+        PublishError::Fatal(cause @ KafkaError::ConsumerCommit(_)) => Err(CommitterError::Consumer(cause)),
+        error => Ok(error),
+    }
+}
+
+/// What a commit of the consumer's own failed with. It is tried again unless the consumer is done for: then each
+/// try would only publish the batch once more.
+fn of_consumer(error: KafkaError) -> PublishError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::FencedInstanceId) => PublishError::Fenced(error),
+        Some(RDKafkaErrorCode::Fatal) => PublishError::Fatal(error),
+        _ => PublishError::Again(error),
+    }
+}
+
 fn not_a_member() -> PublishError {
-    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
     PublishError::Again(KafkaError::ConsumerCommit(RDKafkaErrorCode::UnknownMemberId))
 }
+
+#[cfg(test)]
+mod tests;

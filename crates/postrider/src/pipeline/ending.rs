@@ -2,15 +2,47 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use postrider_admin::Health;
 use postrider_consumer::ConsumerError;
+use postrider_kafka::CommitterError;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::thread;
+
+/// An end at the wrong time. Mostly it follows from another stage's fault.
+#[derive(Debug, thiserror::Error)]
+enum Untimely {
+    #[error("the {0} ended before it was asked to")]
+    Early(&'static str),
+    #[error("not everything in flight could be committed in time")]
+    Late,
+}
+
+/// How directly a fault tells what is wrong; the first is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Cause,
+    /// May come of another's fault: the consumer that can commit no more tells why itself, but leaves after the
+    /// committer; and a stage that ends drops what it holds.
+    Symptom,
+    Untimely,
+    Abandoned,
+}
+
+impl Rank {
+    fn of(fault: &anyhow::Error) -> Self {
+        match (fault.downcast_ref(), fault.downcast_ref()) {
+            (Some(ConsumerError::Abandoned), _) => Self::Abandoned,
+            (Some(ConsumerError::Lost(_)), _) | (_, Some(CommitterError::Consumer(_))) => Self::Symptom,
+            _ if fault.is::<Untimely>() => Self::Untimely,
+            _ => Self::Cause,
+        }
+    }
+}
 
 /// The stages under way.
 pub(crate) struct Stages {
@@ -73,7 +105,7 @@ impl Stages {
         if timeout(patience, self.join_all(&mut faults)).await.is_err() {
             error!("Stopping took too long; what was not committed is delivered again");
             give_up.cancel();
-            faults.push(anyhow!("not everything in flight could be committed in time"));
+            faults.push(Untimely::Late.into());
         }
         first(faults)
     }
@@ -89,7 +121,7 @@ fn unless_asked(name: &'static str, stop: &CancellationToken) -> anyhow::Result<
     if stop.is_cancelled() {
         Ok(())
     } else {
-        Err(anyhow!("the {name} ended before it was asked to"))
+        Err(Untimely::Early(name).into())
     }
 }
 
@@ -97,19 +129,16 @@ fn fault(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> O
     ended?.context("a stage panicked").and_then(|ended| ended).err()
 }
 
-/// The cause, rather than what followed from it.
-fn first(mut faults: Vec<anyhow::Error>) -> anyhow::Result<()> {
-    let follows = |fault: &anyhow::Error| matches!(fault.downcast_ref(), Some(ConsumerError::Abandoned));
-    let cause = faults.iter().position(|fault| !follows(fault)).unwrap_or(0);
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults.swap_remove(cause))
-    }
+/// The cause, rather than what followed from it; of several the one that came first.
+fn first(faults: Vec<anyhow::Error>) -> anyhow::Result<()> {
+    let told = faults.into_iter().min_by_key(Rank::of);
+    told.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
     use super::*;
 
     async fn ended(stages: Stages) -> anyhow::Result<()> {
@@ -143,11 +172,68 @@ mod tests {
         assert!(stop.is_cancelled());
     }
 
+    fn told(faults: impl IntoIterator<Item = anyhow::Error>) -> String {
+        first(faults.into_iter().collect()).unwrap_err().to_string()
+    }
+
+    fn early() -> anyhow::Error {
+        Untimely::Early("dispatcher").into()
+    }
+
+    fn of_consumer() -> anyhow::Error {
+        CommitterError::Consumer(KafkaError::ConsumerCommit(RDKafkaErrorCode::Fatal)).into()
+    }
+
+    fn replaced() -> ConsumerError {
+        ConsumerError::Replaced(KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId))
+    }
+
+    #[test]
+    fn the_cause_is_told_rather_than_what_followed_from_it() {
+        let cause = replaced().to_string();
+        let followed = || {
+            let lost = ConsumerError::Lost(1).into();
+            [ConsumerError::Abandoned.into(), early(), lost, of_consumer()]
+        };
+        assert_eq!(told(followed().into_iter().chain([replaced().into()])), cause);
+        assert_eq!(
+            told([anyhow::Error::from(replaced())].into_iter().chain(followed())),
+            cause
+        );
+    }
+
+    #[test]
+    fn what_follows_from_another_fault_is_told_when_that_one_is_not_known() {
+        assert_eq!(
+            told([ConsumerError::Abandoned.into(), early(), of_consumer()]),
+            of_consumer().to_string()
+        );
+        assert_eq!(
+            told([ConsumerError::Abandoned.into(), early(), Untimely::Late.into()]),
+            early().to_string()
+        );
+        assert_eq!(
+            told([ConsumerError::Abandoned.into()]),
+            ConsumerError::Abandoned.to_string()
+        );
+    }
+
     #[tokio::test]
-    async fn the_cause_is_told_rather_than_what_followed_from_it() {
-        let faults = vec![ConsumerError::Abandoned.into(), ConsumerError::Lost(1).into()];
-        let told = first(faults).unwrap_err();
-        assert!(matches!(told.downcast_ref(), Some(ConsumerError::Lost(1))));
+    async fn the_fault_of_a_stage_is_told_though_those_that_it_ended_are_gone_before() {
+        let (ended_by_it, gone) = tokio::sync::oneshot::channel::<()>();
+        let (left, has_left) = std::sync::mpsc::channel();
+        let mut stages = Stages::new(CancellationToken::new());
+        stages.task("dispatcher", async move {
+            let _ = gone.await;
+            left.send(()).unwrap();
+        });
+        let fails = move || {
+            drop(ended_by_it);
+            has_left.recv().unwrap();
+            Err(replaced())
+        };
+        stages.thread("committer", fails).unwrap();
+        assert_eq!(ended(stages).await.unwrap_err().to_string(), replaced().to_string());
     }
 
     #[tokio::test(start_paused = true)]
