@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use postrider_tests::patience::PATIENCE;
 use postrider_tests::receiver::Request;
 use postrider_tests::{Answer, Daemon, Receiver, Scene, Sent, promise};
 use postrider_types::{Outcome, OutcomeResult};
@@ -169,5 +170,36 @@ async fn what_was_settled_above_the_watermark_is_not_sent_again() -> Result<()> 
         settled.len()
     );
     drop(daemon);
+    Ok(())
+}
+
+/// Under load, so that what ends first of the older one is chance.
+#[tokio::test]
+async fn of_two_processes_with_one_instance_id_the_older_leaves_and_says_why() -> Result<()> {
+    for guarantee in ["exactly_once", "at_least_once"] {
+        let receiver = Receiver::start().await?;
+        receiver.answer("/hook", [Answer::ok().after(Duration::from_millis(20))]);
+        let mut scene = Scene::new("twins").await?;
+        scene.config["consumer"]["guarantee"] = json!(guarantee);
+        scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+        scene.create_topics().await?;
+        let mut older = Daemon::start(&scene.write_instance("twin")?).await?;
+        scene.topic("tracking").produce(events(0, 20_000)).await?;
+        receiver.wait_for("/hook", 200).await?;
+
+        // The same name, another port.
+        let mut younger = Daemon::spawn(&scene.write_instance("twin")?).await?;
+        let status = older.exit(PATIENCE).await?;
+        let last = older.log().pop().unwrap_or_default();
+        assert_eq!(status.code(), Some(1), "{guarantee}: {last}");
+        assert!(
+            last.contains("another process runs with the same instance_id"),
+            "{guarantee}: {last}"
+        );
+        younger.ready().await?;
+        let came = receiver.requests("/hook").len();
+        receiver.wait_for("/hook", came + 100).await?;
+        assert_eq!(younger.ended()?, None, "{guarantee}");
+    }
     Ok(())
 }
