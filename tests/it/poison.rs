@@ -4,7 +4,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use postrider_tests::contract::{DeadLetter, sample};
 use postrider_tests::patience::{PATIENCE, until};
-use postrider_tests::{Answer, Broker, Receiver, Scene, Seed, Sent, wire};
+use postrider_tests::{Answer, Broker, Daemon, Receiver, Scene, Seed, Sent, wire};
 use postrider_types::OutcomeResult;
 use serde_json::json;
 
@@ -138,16 +138,27 @@ async fn a_header_whose_name_is_no_text_keeps_its_record_and_what_is_behind_it_f
     Ok(())
 }
 
+/// A scene whose sources take records, and batches, of so many bytes at most.
+async fn scene_for(name: &str, max_record: &str) -> Result<Scene> {
+    let scene = Scene::at(Broker::shared().await?.bootstrap(), name)?;
+    for source in ["shipments", "tracking"] {
+        scene.topic(source).create_for(1, max_record).await?;
+    }
+    Ok(scene)
+}
+
+async fn aborted(daemon: &Daemon) -> Result<f64> {
+    let aborted = [r#"result="aborted""#];
+    daemon.metric("postrider_transactions_total", &aborted).await
+}
+
 /// Kafka holds a topic's limit against whole batches: what is parked together is no more than the retry topic takes.
 #[tokio::test]
 async fn a_source_with_small_records_parks_many_of_them_all_the_same() -> Result<()> {
     const EVENTS: usize = 304;
     let receiver = Receiver::start().await?;
     receiver.answer("/hook", [Answer::status(503)]);
-    let mut scene = Scene::at(Broker::shared().await?.bootstrap(), "small")?;
-    for source in ["shipments", "tracking"] {
-        scene.topic(source).create_for(1, "65536").await?;
-    }
+    let mut scene = scene_for("small", "65536").await?;
     scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
     scene.config["delivery"]["retry"] = json!({ "initial": "1h", "max_interval": "1h" });
     let daemon = scene.start().await?;
@@ -167,10 +178,7 @@ async fn a_source_with_small_records_parks_many_of_them_all_the_same() -> Result
     let parked =
         || async { Ok((daemon.metric("postrider_webhook_pending", &[]).await? >= EVENTS as f64).then_some(())) };
     until("everything to be parked", PATIENCE, parked).await?;
-    let aborted = daemon
-        .metric("postrider_transactions_total", &[r#"result="aborted""#])
-        .await?;
-    assert_eq!(aborted, 0.0);
+    assert_eq!(aborted(&daemon).await?, 0.0);
     Ok(())
 }
 
@@ -179,10 +187,7 @@ async fn a_source_with_small_records_parks_many_of_them_all_the_same() -> Result
 async fn a_record_whose_headers_no_retry_topic_takes_becomes_a_dead_letter_after_its_first_failure() -> Result<()> {
     let receiver = Receiver::start().await?;
     receiver.answer("/hook", [Answer::status(503)]);
-    let mut scene = Scene::at(Broker::shared().await?.bootstrap(), "headers")?;
-    for source in ["shipments", "tracking"] {
-        scene.topic(source).create_for(1, "1048588").await?;
-    }
+    let mut scene = scene_for("headers", "1048588").await?;
     scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
     let daemon = scene.start().await?;
     let headers = (0..99_000).fold(Sent::value(value_of(1)), |sent, _| sent.header("a", "1234567"));
@@ -206,10 +211,7 @@ async fn a_record_whose_headers_no_retry_topic_takes_becomes_a_dead_letter_after
             .collect::<Vec<_>>(),
         [OutcomeResult::Failed]
     );
-    let aborted = daemon
-        .metric("postrider_transactions_total", &[r#"result="aborted""#])
-        .await?;
-    assert_eq!(aborted, 0.0);
+    assert_eq!(aborted(&daemon).await?, 0.0);
     Ok(())
 }
 

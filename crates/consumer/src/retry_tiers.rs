@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
 use postrider_types::Timestamp;
+use postrider_types::jitter::most_jitter;
 
 use crate::tracker::TopicPartition;
 
-/// The most that jitter adds to any delay.
-const MAX_JITTER: Duration = Duration::from_secs(30);
 /// How much earlier than needed a record is read.
 const LEAD: Duration = Duration::from_secs(2);
 /// A rest shorter than this is not worth a pause, which throws prefetched records away.
@@ -52,7 +51,7 @@ pub struct Steps {
 impl Steps {
     /// How long before a delay is over its records are read: all that can be due by then are in memory.
     fn window(&self, delay: Duration) -> Duration {
-        delay.mul_f64(self.jitter).min(MAX_JITTER) + LEAD
+        most_jitter(delay, self.jitter) + LEAD
     }
 
     /// What becomes of a record that is due so long after its delay is over.

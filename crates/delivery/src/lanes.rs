@@ -82,7 +82,7 @@ pub struct Lanes<K, T> {
     /// Lanes out of their row until a moment.
     held_back: BinaryHeap<Reverse<(Instant, K, Kind)>>,
     /// Lanes out of their row until something comes back from them, or places are free.
-    set_aside: Each<HashSet<K>>,
+    set_aside: HashSet<K>,
     in_flight: Each<usize>,
     waiting: Each<usize>,
     aside: Each<usize>,
@@ -99,7 +99,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
             turn: Kind::Fresh,
             since_replay: 0,
             held_back: BinaryHeap::new(),
-            set_aside: Each::by(|_| HashSet::new()),
+            set_aside: HashSet::new(),
             in_flight: Each::default(),
             waiting: Each::default(),
             aside: Each::default(),
@@ -118,7 +118,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     pub fn load(&self, key: &K) -> Load {
         let load = self.lanes.get(key).map_or_else(Load::default, Lane::load);
         Load {
-            is_set_aside: Kind::ALL.iter().any(|kind| self.set_aside[*kind].contains(key)),
+            is_set_aside: self.set_aside.contains(key),
             ..load
         }
     }
@@ -168,11 +168,9 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     pub fn finish(&mut self, key: &K, kind: Kind, now: Instant) {
         let lane = self.lanes.get_mut(key).expect("a lane with something in flight exists");
         lane.finish(kind, now);
-        for kind in Kind::ALL {
-            // Nearly always empty, and removing hashes the key even so.
-            if !self.set_aside[kind].is_empty() {
-                self.set_aside[kind].remove(key);
-            }
+        // Nearly always empty, and removing hashes the key even so.
+        if !self.set_aside.is_empty() {
+            self.set_aside.remove(key);
         }
         self.in_flight[kind] -= 1;
         self.tidy(key);
@@ -196,7 +194,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     pub fn clear(&mut self) -> usize {
         self.rows = Each::default();
         self.held_back.clear();
-        Kind::ALL.into_iter().for_each(|kind| self.set_aside[kind].clear());
+        self.set_aside.clear();
         self.aside = Each::default();
         self.lanes.values_mut().for_each(Lane::clear);
         self.lanes.retain(|_, lane| lane.has_flying());
@@ -253,7 +251,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
                 self.lanes.remove(key);
             }
             let key = self.rows[kind].pop_front();
-            self.set_aside[kind].extend(key.filter(|_| ready));
+            self.set_aside.extend(key.filter(|_| ready));
         }
     }
 
@@ -267,10 +265,8 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         if self.is_scarce() {
             return;
         }
-        for kind in Kind::ALL {
-            for key in std::mem::take(&mut self.set_aside[kind]) {
-                self.list(&key);
-            }
+        for key in std::mem::take(&mut self.set_aside) {
+            self.list(&key);
         }
     }
 
@@ -303,9 +299,12 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     fn list(&mut self, key: &K) {
+        if self.set_aside.contains(key) {
+            return;
+        }
         let Some(lane) = self.lanes.get_mut(key) else { return };
         for kind in Kind::ALL {
-            if lane.is_ready(kind) && !lane.listed[kind] && !self.set_aside[kind].contains(key) {
+            if lane.is_ready(kind) && !lane.listed[kind] {
                 lane.listed[kind] = true;
                 self.rows[kind].push_back(key.clone());
             }

@@ -10,12 +10,10 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 use postrider_types::Fault;
+use postrider_types::jitter::most_jitter;
 use postrider_types::webhook::MAX_RETRIES;
 
 use crate::config::RetryConfig;
-
-/// The most that chance may add to an interval.
-pub const MAX_JITTER: Duration = Duration::from_secs(30);
 
 /// A webhook has no more retries than this, so no interval beyond is ever used.
 const MAX_INTERVALS: usize = MAX_RETRIES as usize;
@@ -76,7 +74,7 @@ impl Schedule {
     /// The most that chance adds to `interval`: how far a retry topic of that delay is read ahead.
     #[must_use]
     pub fn jitter_window(&self, interval: Duration) -> Duration {
-        interval.mul_f64(self.jitter).min(MAX_JITTER)
+        most_jitter(interval, self.jitter)
     }
 
     /// The wait after failed attempt `attempt`.

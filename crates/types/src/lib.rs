@@ -17,6 +17,7 @@ pub mod delivery;
 pub mod event;
 pub mod fault;
 pub mod hex;
+pub mod jitter;
 pub mod notice;
 pub mod outcome;
 pub mod position;

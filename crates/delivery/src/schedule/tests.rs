@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use postrider_types::jitter::MAX_JITTER;
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
