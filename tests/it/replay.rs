@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use postrider_tests::patience::{PATIENCE, until};
 use postrider_tests::receiver::Request;
-use postrider_tests::{Answer, Daemon, Receiver, Scene, Schema, Sent, binary, promise};
+use postrider_tests::{Answer, Daemon, Gate, Receiver, Scene, Schema, Sent, binary, promise};
 use postrider_types::{Clock, Outcome, OutcomeResult, Timestamp, Trigger};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -175,9 +175,15 @@ async fn what_failed_is_counted_and_then_made_again_once_each_under_its_old_id()
 #[tokio::test]
 async fn a_replays_failures_are_retried_under_its_id_and_what_is_under_way_is_not_crossed() -> Result<()> {
     let receiver = Receiver::start().await?;
-    receiver.answer("/hook", [Answer::status(503)]);
+    let fails = || Answer::status(503);
+    let (retry, taken_up) = (Gate::shut(), Gate::shut());
+    receiver.answer(
+        "/hook",
+        [fails(), fails().behind(&retry), fails().behind(&taken_up), fails()],
+    );
     let mut scene = Scene::new("replay").await?;
-    scene.config["delivery"]["retry"] = json!({ "initial": "2s", "multiplier": 1, "jitter": 0 });
+    scene.config["delivery"]["timeout"] = json!("5m");
+    scene.config["delivery"]["retry"] = json!({ "initial": "1s", "multiplier": 1, "jitter": 0 });
     let mut hook = webhook("wh", receiver.url("/hook"), &["tracking_update"]);
     hook["retry"] = json!({ "max_retries": 1 });
     scene.webhooks([hook]);
@@ -190,6 +196,7 @@ async fn a_replays_failures_are_retried_under_its_id_and_what_is_under_way_is_no
         0,
         "it is still being retried"
     );
+    retry.open();
     scene.outcomes(2).await?;
 
     let first = ask(&daemon, json!({})).await?;
@@ -197,6 +204,7 @@ async fn a_replays_failures_are_retried_under_its_id_and_what_is_under_way_is_no
     let second = ask(&daemon, json!({ "result": "any" })).await?;
     assert_eq!(done(&daemon, &first).await?["parked"], 1);
     assert_eq!(done(&daemon, &second).await?["matched"], 0, "the first replay has it");
+    taken_up.open();
     let outcomes = replayed(&scene, &first, 1).await?;
     let attempts: Vec<(u32, OutcomeResult)> = of_replay(&outcomes, &first)
         .iter()

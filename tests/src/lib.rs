@@ -58,7 +58,7 @@ pub use hostile::{Behaviour, Fate, Hostile};
 pub use load::Load;
 pub use prometheus::Prometheus;
 pub use proxy::Proxy;
-pub use receiver::{Answer, Receiver};
+pub use receiver::{Answer, Gate, Receiver};
 pub use scene::Scene;
 pub use seed::Seed;
 pub use topic::{Received, Sent, Topic, Upstream};

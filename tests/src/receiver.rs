@@ -12,10 +12,34 @@ use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::patience::{PATIENCE, until};
+
+/// Holds answers back until a test opens it, so that what happens meanwhile does not depend on the machine's speed.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    /// One that is shut.
+    #[must_use]
+    pub fn shut() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Lets everything through, for good.
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    /// Waits until it is open.
+    async fn pass(&self) {
+        // There is nothing to acquire: waiting ends, with an error, once it is closed.
+        let _ = self.0.acquire().await;
+    }
+}
 
 /// What a receiver says to one request.
 #[derive(Debug, Clone)]
@@ -24,6 +48,7 @@ pub struct Answer {
     headers: Vec<(String, String)>,
     body: Bytes,
     wait: Duration,
+    gate: Option<Gate>,
 }
 
 impl Answer {
@@ -44,6 +69,7 @@ impl Answer {
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: Bytes::from_static(b"{\"received\":true}"),
             wait: Duration::ZERO,
+            gate: None,
         }
     }
 
@@ -74,8 +100,18 @@ impl Answer {
         self
     }
 
+    /// The same, said only once `gate` is open.
+    #[must_use]
+    pub fn behind(mut self, gate: &Gate) -> Self {
+        self.gate = Some(gate.clone());
+        self
+    }
+
     /// The response, once its time has come.
     pub(crate) async fn given(self) -> Response<Body> {
+        if let Some(gate) = &self.gate {
+            gate.pass().await;
+        }
         if !self.wait.is_zero() {
             tokio::time::sleep(self.wait).await;
         }
