@@ -94,17 +94,46 @@ async fn sighup_reads_the_webhooks_again() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_file_that_hangs_when_it_is_read_again_holds_nothing_up() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::new("signals").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    let mut daemon = scene.start().await?;
+    let path = scene.write_config()?;
+    std::fs::remove_file(&path)?;
+    let made = std::process::Command::new("mkfifo").arg(&path).status()?;
+    assert!(made.success());
+    daemon.signal(Signal::HUP)?;
+    scene.topic("tracking").produce([event()]).await?;
+    receiver.wait_for("/hook", 1).await?;
+    let (status, _) = daemon.api("GET", "/webhooks", None).await?;
+    assert_eq!(status, 200);
+    assert!(
+        daemon.stop().await?.success(),
+        "nor does it keep the daemon from leaving"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_broken_file_leaves_the_webhooks_as_they_were() -> Result<()> {
     let receiver = Receiver::start().await?;
     let mut scene = Scene::new("signals").await?;
     scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
     let mut daemon = scene.start().await?;
     let path = scene.write_config()?;
-    let lines = daemon.log().len();
-    std::fs::write(path, "routing: { webhooks: [ {")?;
-    daemon.signal(Signal::HUP)?;
-    let complained = || async { Ok((daemon.log().len() > lines).then_some(())) };
-    until("a complaint in the log", PATIENCE, complained).await?;
+    // The second is what a file looks like that is just being written.
+    for broken in ["routing: { webhooks: [ {", ""] {
+        let lines = daemon.log().len();
+        std::fs::write(&path, broken)?;
+        daemon.signal(Signal::HUP)?;
+        let complained = || async {
+            let log = daemon.log();
+            let kept = |line: &String| line.contains("going on with the old webhooks");
+            Ok(log[lines..].iter().any(kept).then_some(()))
+        };
+        until("a complaint in the log", PATIENCE, complained).await?;
+    }
     scene.topic("tracking").produce([event()]).await?;
     receiver.wait_for("/hook", 1).await?;
     assert_eq!(daemon.get("/readyz").await?.0, 200);

@@ -11,6 +11,13 @@ use rdkafka::error::KafkaError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
+/// How long a transaction may take, in milliseconds, unless it is configured.
+pub(crate) const TRANSACTION_TIMEOUT: i64 = 30_000;
+/// How long a record may take to be published, in milliseconds, unless it is configured.
+pub(crate) const MESSAGE_TIMEOUT: i64 = 20_000;
+/// How long a broker may take to answer, in milliseconds, unless it is configured.
+pub(crate) const SOCKET_TIMEOUT: i64 = 10_000;
+
 /// How to reach the brokers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -138,7 +145,29 @@ impl Config {
                 ));
             }
         }
+        faults.extend(self.transaction_fault());
         faults
+    }
+
+    /// A transaction that would end before what is published in it: librdkafka refuses it, but only once a client is
+    /// made.
+    fn transaction_fault(&self) -> Option<Fault> {
+        let millis = |name: &str, default: i64| match self.properties.get(name) {
+            Some(said) => said.0.parse().ok(),
+            None => Some(default),
+        };
+        let transaction = millis("transaction.timeout.ms", TRANSACTION_TIMEOUT)?;
+        let message = millis("message.timeout.ms", MESSAGE_TIMEOUT)?;
+        let socket = millis("socket.timeout.ms", SOCKET_TIMEOUT)?;
+        let longer = if message > transaction {
+            format!("message.timeout.ms is {message}")
+        } else if socket > transaction + 100 {
+            format!("socket.timeout.ms is {socket}")
+        } else {
+            return None;
+        };
+        let reason = format!("is {transaction}, too short for what is published in it: {longer}; set both");
+        Some(Fault::new("properties.transaction.timeout.ms", reason))
     }
 
     /// Whether anybody on the way to the brokers can read along.
@@ -289,7 +318,11 @@ impl ResultsConfig {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::producer::BaseProducer;
+
     use super::*;
+    use crate::Connection;
+    use crate::encode::Limits;
 
     fn config(text: &str) -> Config {
         serde_json::from_str(text).unwrap()
@@ -322,6 +355,46 @@ mod tests {
         assert!(faults[0].starts_with("brokers: `0` is not a port"));
         assert!(faults[1].contains("ends in a dot"));
         assert!(faults[2].starts_with("properties.isolation.level: is postrider's own"));
+    }
+
+    #[test]
+    fn a_transaction_is_not_shorter_than_what_is_published_in_it() {
+        let refused = [
+            r#"{"transaction.timeout.ms":10000}"#,
+            r#"{"message.timeout.ms":30001}"#,
+            r#"{"transaction.timeout.ms":5000,"message.timeout.ms":5000}"#,
+        ];
+        for properties in refused {
+            let config = config(&format!(r#"{{"properties":{properties}}}"#));
+            let faults = shown(&config.faults());
+            assert_eq!(faults.len(), 1, "{properties}: {faults:?}");
+            assert!(
+                faults[0].starts_with("properties.transaction.timeout.ms: is "),
+                "{faults:?}"
+            );
+            assert!(makes_a_producer(config).is_err(), "{properties}");
+        }
+        let taken = [
+            "{}",
+            r#"{"transaction.timeout.ms":20000}"#,
+            r#"{"transaction.timeout.ms":9900,"message.timeout.ms":9900}"#,
+            r#"{"transaction.timeout.ms":5000,"message.timeout.ms":5000,"socket.timeout.ms":5000}"#,
+        ];
+        for properties in taken {
+            let config = config(&format!(r#"{{"properties":{properties}}}"#));
+            assert_eq!(shown(&config.faults()), [""; 0], "{properties}");
+            makes_a_producer(config).unwrap();
+        }
+    }
+
+    /// Whether librdkafka makes a client of it, which connects to nothing before it is used.
+    fn makes_a_producer(mut config: Config) -> Result<(), KafkaError> {
+        "127.0.0.1:1".clone_into(&mut config.brokers);
+        let connection = Connection::new(config, "a");
+        connection
+            .producer(Some("t"), &Limits::DEFAULT)
+            .create::<BaseProducer>()
+            .map(drop)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, MESSAGE_TIMEOUT, SOCKET_TIMEOUT, TRANSACTION_TIMEOUT};
 use crate::encode::Limits;
 
 /// What follows the instance's name in that of its second member of a group.
@@ -158,10 +158,12 @@ impl Connection {
             ("batch.size", &*batch),
         ];
         owned.extend(transactional_id.map(|id| ("transactional.id", id)));
+        let [transaction, message, socket] =
+            [TRANSACTION_TIMEOUT, MESSAGE_TIMEOUT, SOCKET_TIMEOUT].map(|millis| millis.to_string());
         let tuned = [
-            ("transaction.timeout.ms", "30000"),
-            ("message.timeout.ms", "20000"),
-            ("socket.timeout.ms", "10000"),
+            ("transaction.timeout.ms", &*transaction),
+            ("message.timeout.ms", &*message),
+            ("socket.timeout.ms", &*socket),
             // The next transaction meets CONCURRENT_TRANSACTIONS and would wait the default 100 ms.
             ("retry.backoff.ms", "10"),
             ("linger.ms", "2"),

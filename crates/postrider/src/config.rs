@@ -103,6 +103,14 @@ impl Config {
         review::load(sources, review::Extent::Files)
     }
 
+    /// Reads all layers while what an earlier reading said is in use.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault of every layer; that the file holds nothing is one.
+    pub(crate) fn load_again(sources: &Sources) -> Result<Self, ConfigError> {
+        review::load(sources, review::Extent::Again)
+    }
+
     /// The topics this configuration needs.
     pub(crate) fn layout(&self) -> Layout {
         let schedule = Schedule::new(&self.delivery.retry).expect("a loaded configuration has a schedule");

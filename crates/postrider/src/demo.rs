@@ -7,6 +7,7 @@ mod merchants;
 mod story;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -61,7 +62,7 @@ pub(crate) async fn run(length: Length) -> anyhow::Result<()> {
     let survey = Some(broker.survey(&config));
     let reload = {
         let config = config.clone();
-        Box::new(move || Ok(config.clone()))
+        Arc::new(move || Ok(config.clone()))
     };
     let surroundings = Surroundings {
         signals,

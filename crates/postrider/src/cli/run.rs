@@ -1,6 +1,7 @@
 //! `postrider run`: the daemon.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -32,7 +33,7 @@ impl Run {
         let runtime = process::runtime()?;
         runtime.block_on(async {
             let signals = Signals::listen()?;
-            let reload = Box::new(move || Config::load(&sources));
+            let reload = Arc::new(move || Config::load_again(&sources));
             pipeline::run(
                 config,
                 Surroundings {

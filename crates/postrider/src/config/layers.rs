@@ -112,6 +112,17 @@ impl Layer {
         }
     }
 
+    /// That this is a file in which nothing is written. Whoever writes a file in place empties it first.
+    pub(super) fn emptied(&self) -> Option<PlacedFault> {
+        let written = self.value.as_object().is_some_and(|sections| !sections.is_empty());
+        let is_emptied = !written && matches!(self.said, Said::File { .. });
+        let reason = "holds nothing; to have no webhooks write `routing: { webhooks: [] }`";
+        is_emptied.then(|| PlacedFault {
+            origin: self.origin(&Path::default()),
+            fault: Fault::new("", reason),
+        })
+    }
+
     /// Where this layer says the value at `path`, or what holds it.
     pub(crate) fn origin(&self, path: &Path) -> Origin {
         match &self.said {

@@ -24,6 +24,8 @@ const MOST_MENDINGS: usize = 32;
 pub(crate) enum Extent {
     /// What is written.
     Text,
+    /// The same, while webhooks of an earlier reading are in use: a file that holds nothing is a fault.
+    Again,
     /// The files that a run needs, too.
     Files,
 }
@@ -35,6 +37,9 @@ pub(crate) fn load(sources: &Sources, extent: Extent) -> Result<Config, ConfigEr
     };
     let mut faults = Vec::new();
     let layers = layers::read(sources, &shape, &mut faults)?;
+    if extent == Extent::Again {
+        faults.extend(layers.iter().filter_map(Layer::emptied));
+    }
     let mut review = Review::new(Config::new(sources.host.clone()), layers, faults);
     review.check_shape(&shape);
     let config = review.check_sections();

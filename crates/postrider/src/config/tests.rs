@@ -54,6 +54,11 @@ impl Case {
         self.shown(&Config::load(&self.sources).unwrap_err())
     }
 
+    /// Every fault of a reading while webhooks of an earlier one are in use.
+    fn faults_of_a_reload(&self) -> Vec<String> {
+        self.shown(&Config::load_again(&self.sources).unwrap_err())
+    }
+
     /// Those of the files that a run needs among them.
     fn faults_of_a_run(&self) -> Vec<String> {
         self.shown(&Config::load_to_run(&self.sources).unwrap_err())
@@ -623,4 +628,26 @@ fn the_file_is_found_by_flag_then_variable_then_standard_place() {
     assert_eq!(found(None, None), Some(standard.clone()));
     assert_eq!(found(None, Some("/v")), Some(PathBuf::from("/v")));
     assert_eq!(found(Some("/f"), Some("/v")), Some(PathBuf::from("/f")));
+}
+
+#[test]
+fn a_file_that_was_emptied_takes_no_webhooks_away() {
+    for emptied in ["", "\n", "# soon\n", "{}"] {
+        let case = Case::new(emptied);
+        assert_eq!(
+            case.load(),
+            Config::new("host-0"),
+            "{emptied:?}: at a start it means the defaults"
+        );
+        let faults = case.faults_of_a_reload();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains("holds nothing"), "{faults:?}");
+    }
+    let case = Case::new("routing: { webhooks: [] }");
+    assert!(Config::load_again(&case.sources).unwrap().routing.webhooks.is_empty());
+    let without_file = Sources {
+        host: "host-0".to_owned(),
+        ..Sources::default()
+    };
+    assert!(Config::load_again(&without_file).is_ok());
 }

@@ -7,21 +7,20 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
+use super::thread;
 use crate::config::{Config, ConfigError, under};
 
 /// Reads the configuration again.
-pub(crate) type Reload = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+pub(crate) type Reload = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
 /// Reloads whenever asked, until aborted. What is wrong is logged, and everything stays as it was.
 pub(crate) fn watch(reload: Reload, mut reloads: watch::Receiver<u64>, directory: Arc<Directory>) -> JoinHandle<()> {
     tokio::spawn(async move {
         while reloads.changed().await.is_ok() {
-            match replace(&reload, &directory) {
+            match replace(&reload, &directory).await {
                 Ok(webhooks) => info!(webhooks, "Webhooks reloaded; other settings take effect at a restart"),
                 Err(refused) => {
-                    for fault in &refused.faults {
-                        error!(%fault, "The configuration cannot be taken");
-                    }
+                    tell(&refused);
                     error!("Configuration not reloaded; going on with the old webhooks");
                 }
             }
@@ -29,9 +28,24 @@ pub(crate) fn watch(reload: Reload, mut reloads: watch::Receiver<u64>, directory
     })
 }
 
-fn replace(reload: &Reload, directory: &Directory) -> Result<usize, ConfigError> {
-    let config = reload()?;
+fn tell(refused: &anyhow::Error) {
+    match refused.downcast_ref::<ConfigError>() {
+        Some(config) => {
+            for fault in &config.faults {
+                error!(%fault, "The configuration cannot be taken");
+            }
+        }
+        None => error!(error = %format!("{refused:#}"), "The configuration cannot be read"),
+    }
+}
+
+async fn replace(reload: &Reload, directory: &Directory) -> anyhow::Result<usize> {
+    let reload = Arc::clone(reload);
+    // A file may hang, such as one of a network or a pipe that nobody writes to.
+    let config = thread::run("reload", move || reload())?.await??;
+    let webhooks = config.routing.webhooks;
     directory
-        .replace_file(config.routing.webhooks)
+        .replace_file(webhooks)
         .map_err(under("routing.webhooks"))
+        .map_err(anyhow::Error::from)
 }
