@@ -26,7 +26,7 @@ async fn retry_after_in_seconds_or_as_a_date_postpones_and_nonsense_does_not() -
     scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
     let _daemon = scene.start().await?;
     // Whole seconds, as dates have them.
-    let date = Timestamp::from_millis(Clock::system().now().after(Duration::from_secs(15)).as_secs() * 1_000);
+    let date = Timestamp::from_millis(Clock::system().now().after(Duration::from_secs(25)).as_secs() * 1_000);
     receiver.answer(
         "/hook",
         [

@@ -95,13 +95,13 @@ async fn sent(scene: &Scene, receiver: &Receiver, so_far: usize) -> Result<Vec<R
 
 #[tokio::test]
 async fn an_independent_library_verifies_signatures_before_during_and_after_a_rotation() -> Result<()> {
-    const OVERLAP: Duration = Duration::from_secs(8);
+    const OVERLAP: Duration = Duration::from_secs(15);
     let receiver = Receiver::start().await?;
     let mut scene = Scene::new("signatures").await?;
     let key = scene.folder().join("key");
     std::fs::write(&key, "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")?;
     scene.config["secrets"]["key_file"] = json!(key);
-    scene.config["delivery"]["secret_overlap"] = json!("8s");
+    scene.config["delivery"]["secret_overlap"] = json!("15s");
     let daemon = scene.start().await?;
     let document =
         json!({ "url": receiver.url("/hook"), "events": ["tracking_update"], "signing": { "generate": true } });

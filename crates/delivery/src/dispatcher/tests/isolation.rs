@@ -194,19 +194,20 @@ async fn a_circuit_opens_parks_probes_with_retries_only_and_closes_by_a_success(
     let (status, receiver) = switchable(500).await;
     let mut stage = Stage::start(&circuit(200, 400));
     let webhook = hook("wh_1", &receiver);
+    let mut last = Instant::now();
     for opens in [false, false, true] {
+        last = Instant::now();
         stage.offer(&webhook).await;
         let one = stage.next().await;
         assert_eq!((cause(&one), one.outcome.is_some()), (Some(ParkCause::Retry), true));
         assert_eq!(notices(&one) == [NoticeKind::CircuitOpened], opens);
     }
-    let opened = Instant::now();
     stage.offer_retry(&webhook).await;
-    if opened.elapsed() < Duration::from_millis(200) {
-        assert_eq!(cause(&stage.next().await), Some(ParkCause::CircuitOpen));
+    let next = cause(&stage.next().await);
+    // On a busy machine it may have been time for a probe, which failed.
+    if last.elapsed() < Duration::from_millis(200) {
+        assert_eq!(next, Some(ParkCause::CircuitOpen));
         assert_eq!(receiver.requests().len(), 3);
-    } else {
-        stage.next().await;
     }
     assert_eq!(stage.metric("postrider_circuits_open"), 1.0);
     tokio::time::sleep(Duration::from_millis(450)).await;
