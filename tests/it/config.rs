@@ -154,6 +154,23 @@ async fn without_kafka_the_daemon_says_so_and_keeps_trying() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_transaction_that_the_brokers_find_too_long_is_named_with_what_to_set() -> Result<()> {
+    let mut scene = Scene::new("config").await?;
+    // The brokers' transaction.max.timeout.ms is 15 minutes unless set.
+    scene.config["kafka"]["properties"]["transaction.timeout.ms"] = json!(900_001);
+    scene.create_topics().await?;
+    let mut daemon = Daemon::spawn(&scene.write_config()?).await?;
+    let named = || async {
+        let ready = daemon.get("/readyz").await.ok();
+        Ok(ready.filter(|(status, body)| *status == 503 && body.contains("transaction.max.timeout.ms")))
+    };
+    let (_, body) = until("/readyz to name it", PATIENCE, named).await?;
+    assert!(body.contains("900001 ms"), "{body}");
+    assert!(daemon.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
 async fn when_kafka_comes_back_the_daemon_goes_on_by_itself() -> Result<()> {
     let broker = Broker::start(1).await?;
     let receiver = Receiver::start().await?;

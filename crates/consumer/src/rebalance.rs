@@ -15,7 +15,7 @@ use postrider_kafka::connection::{Reachability, log_error, log_line};
 use postrider_types::Partition;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
@@ -242,7 +242,14 @@ impl Context {
         if first.count() == 0 {
             return;
         }
-        if let Err(error) = consumer.commit(first, CommitMode::Sync) {
+        let Err(error) = consumer.commit(first, CommitMode::Sync) else {
+            return;
+        };
+        // The beginning is the same whenever it is chosen, and members join at every start.
+        let is_usual = error.rdkafka_error_code() == Some(RDKafkaErrorCode::RebalanceInProgress);
+        if is_usual && self.start != Start::Latest {
+            debug!(%error, "Where reading starts is committed with the first outcomes");
+        } else {
             warn!(%error, "Where reading starts could not be committed; it is committed with the first outcomes");
         }
     }

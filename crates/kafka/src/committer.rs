@@ -195,11 +195,17 @@ impl Committer {
     }
 
     fn placeless(&self, error: &PublishError) -> String {
-        let id = self.settings.producer.get("transactional.id").unwrap_or_default();
-        if error.code() == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) {
-            return denial(&[Right::on_id(id.to_owned())]);
+        let said = |name| self.settings.producer.get(name).unwrap_or_default();
+        let id = said("transactional.id");
+        match error.code() {
+            Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => denial(&[Right::on_id(id.to_owned())]),
+            Some(RDKafkaErrorCode::InvalidTransactionTimeout) => format!(
+                "the brokers allow no transaction of {} ms: raise their transaction.max.timeout.ms, or lower \
+                 transaction.timeout.ms in kafka.properties, and message.timeout.ms with it",
+                said("transaction.timeout.ms")
+            ),
+            _ => format!("the transactional id {id} is not to be had: {}", error.sentence()),
         }
-        format!("the transactional id {id} is not to be had: {}", error.sentence())
     }
 
     /// Commits what comes until the input closes and everything is committed. Blocks.
