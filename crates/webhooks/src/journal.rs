@@ -37,6 +37,16 @@ pub trait Journal: fmt::Debug + Send + Sync {
     fn write<'a>(&'a self, decide: Decide<'a>) -> Written<'a>;
 }
 
+/// Asks what would be written, and writes nothing.
+#[derive(Debug)]
+pub(crate) struct Rehearsal;
+
+impl Journal for Rehearsal {
+    fn write<'a>(&'a self, decide: Decide<'a>) -> Written<'a> {
+        Box::pin(async move { decide().map(drop) })
+    }
+}
+
 /// A journal that nobody else reads, for tests and tools: it goes straight into the directory.
 #[derive(Debug)]
 pub struct MemoryJournal {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::directory::{Directory, Listed, Origin, UNREADABLE};
 use crate::document;
 use crate::draft::{self, Generated};
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, Rehearsal};
 use crate::keys::Keyring;
 use crate::refusal::Refusal;
 use crate::sign;
@@ -63,7 +63,7 @@ pub struct Changed {
 pub struct Manager {
     directory: Arc<Directory>,
     journal: Arc<dyn Journal>,
-    rules: Rules,
+    rules: Arc<Rules>,
 }
 
 impl Manager {
@@ -73,7 +73,18 @@ impl Manager {
         Self {
             directory,
             journal,
-            rules,
+            rules: Arc::new(rules),
+        }
+    }
+
+    /// One that judges changes by the same rules and the webhooks as they are here now, and makes none. Each is judged
+    /// as if it were the only one.
+    #[must_use]
+    pub fn rehearsing(&self) -> Self {
+        Self {
+            directory: Arc::clone(&self.directory),
+            journal: Arc::new(Rehearsal),
+            rules: Arc::clone(&self.rules),
         }
     }
 

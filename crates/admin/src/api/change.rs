@@ -11,13 +11,26 @@ use super::ask::{Document, Id, IfMatch, Nothing, Params, from_text};
 use super::desk::Desk;
 use crate::problem::Problem;
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Rehearsal {
+    /// Judges the change as if it were the only one, and makes none: the answer is what would become of the webhook.
+    #[serde(default, deserialize_with = "from_text")]
+    #[param(value_type = Option<bool>, default = false)]
+    dry_run: Option<bool>,
+}
+
 /// Adds a webhook.
 ///
 /// Its first connection is made before the answer comes, and does not stop the adding when it fails. `{"signing":
 /// {"generate": true}}` makes a signing secret, which this answer alone shows.
 #[utoipa::path(post, path = "/api/v1/webhooks", operation_id = "add_webhook", tag = "webhooks",
+    params(Rehearsal),
     request_body = ref("#/components/schemas/NewWebhook"),
     responses(
+    (status = 200, description = "What the webhook would be; nothing was added.",
+     body = ref("#/components/schemas/Webhook"), headers(("ETag" = String, description = "The version it would have."))),
     (status = 201, description = "The webhook, with its first connection.", body = ref("#/components/schemas/Webhook"),
      headers(("ETag" = String, description = "Its version, for If-Match."),
              ("Location" = String, description = "Where it is read."))),
@@ -26,9 +39,12 @@ use crate::problem::Problem;
 ))]
 pub(super) async fn add(
     Extension(desk): Extension<Desk>,
-    _: Params<Nothing>,
+    Params(ask): Params<Rehearsal>,
     Document(document): Document,
 ) -> Result<Response, Problem> {
+    if ask.dry_run == Some(true) {
+        return desk.would_add(document).await.map(|done| answer::done(&done));
+    }
     let done = desk.add(document).await?;
     Ok(answer::created(&done.changed.webhook, answer::done(&done)))
 }
@@ -38,7 +54,7 @@ pub(super) async fn add(
 /// null clears a field, `"********"` keeps a secret. Another scheme, host or port of the URL clears credentials that
 /// are not sent again. Another URL gets a first connection.
 #[utoipa::path(patch, path = "/api/v1/webhooks/{id}", operation_id = "edit_webhook", tag = "webhooks",
-    params(("If-Match" = Option<String>, Header, description = "The version that the change is meant for.")),
+    params(Rehearsal, ("If-Match" = Option<String>, Header, description = "The version that the change is meant for.")),
     request_body(content(
         (ref("#/components/schemas/WebhookPatch") = "application/merge-patch+json"),
         (ref("#/components/schemas/WebhookPatch") = "application/json"),
@@ -54,10 +70,15 @@ pub(super) async fn edit(
     Extension(desk): Extension<Desk>,
     Id(id): Id,
     IfMatch(version): IfMatch,
-    _: Params<Nothing>,
+    Params(ask): Params<Rehearsal>,
     Document(patch): Document,
 ) -> Result<Response, Problem> {
-    desk.edit(id, patch, version).await.map(|done| answer::done(&done))
+    let done = if ask.dry_run == Some(true) {
+        desk.would_edit(id, patch, version).await
+    } else {
+        desk.edit(id, patch, version).await
+    };
+    done.map(|done| answer::done(&done))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

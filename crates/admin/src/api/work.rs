@@ -25,6 +25,17 @@ pub(crate) struct Done {
     pub(crate) first_connection: Option<FirstConnection>,
 }
 
+/// What would be answered; a secret that would be made is none yet.
+fn judged(changed: Changed) -> Done {
+    Done {
+        changed: Changed {
+            generated: None,
+            ..changed
+        },
+        first_connection: None,
+    }
+}
+
 /// Goes on when the caller hangs up: what was changed has to be told of in the audit log.
 pub(super) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
@@ -50,6 +61,19 @@ impl Desk {
         let manager = Arc::clone(&self.api.manager);
         self.changed("webhook.edit", async move { manager.edit(&id, patch, version).await })
             .await
+    }
+
+    /// Judges a webhook that would be added.
+    pub(super) async fn would_add(self, mut document: Value) -> Result<Done, Problem> {
+        self.settle_account(&mut document)?;
+        Ok(judged(self.api.manager.rehearsing().add(document).await?))
+    }
+
+    /// Judges an edit that would be made.
+    pub(super) async fn would_edit(self, id: WebhookId, patch: Value, version: Option<u64>) -> Result<Done, Problem> {
+        self.webhook(&id)?;
+        let manager = self.api.manager.rehearsing();
+        Ok(judged(manager.edit(&id, patch, version).await?))
     }
 
     /// Switches a webhook on or off.

@@ -28,6 +28,39 @@ async fn an_added_webhook_is_answered_with_its_place_and_version_and_can_be_read
 }
 
 #[tokio::test]
+async fn a_dry_run_judges_a_change_and_makes_none() {
+    let house = House::open().await;
+    let path = house.added("shop").await;
+    let before = house.get("/api/v1/webhooks").await.json();
+    let tests = house.tester.sent.lock().unwrap().len();
+
+    let mut document = webhook("shop");
+    document["signing"] = json!({ "generate": true });
+    let added = house.post("/api/v1/webhooks?dry_run=true", &document).await.expect(200);
+    assert_eq!(added.json()["signing"]["secret"], MASK, "it is made when it is added");
+    assert_eq!(added.json()["first_connection"], Value::Null);
+    document["id"] = json!(path.rsplit('/').next());
+    house.post("/api/v1/webhooks?dry_run=true", &document).await.expect(409);
+    let bad = json!({ "url": "ftp://m.example/", "events": [] });
+    house.post("/api/v1/webhooks?dry_run=true", &bad).await.expect(422);
+
+    let rehearsed = format!("{path}?dry_run=true");
+    let edited = house
+        .patch(&rehearsed, &json!({ "url": "https://other.example/" }))
+        .await
+        .expect(200);
+    assert_eq!(edited.header("etag"), "\"2\"");
+    house.patch(&rehearsed, &json!({ "retry": 7 })).await.expect(422);
+    house
+        .patch(&format!("{path}?dry_run=maybe"), &json!({}))
+        .await
+        .expect(400);
+
+    assert_eq!(house.get("/api/v1/webhooks").await.json(), before);
+    assert_eq!(house.tester.sent.lock().unwrap().len(), tests, "nothing was sent");
+}
+
+#[tokio::test]
 async fn a_webhook_of_the_file_says_so() {
     let house = House::open().await;
     let read = house.get(&path_of(OF_THE_FILE)).await.expect(200);

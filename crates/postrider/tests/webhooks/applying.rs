@@ -56,18 +56,50 @@ fn sorted(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_dry_run_tells_the_difference_and_only_reads() {
-    let api = Fake::new(script);
+fn a_dry_run_tells_the_difference_and_has_it_judged_only() {
+    let api = Fake::new(judging);
     let (_dir, path) = file(FILE);
     let told = api.told(&["webhooks", "apply", "-f", &path, "--prune", "--dry-run"]);
     let (diff, summary) = told.trim_end().rsplit_once('\n').unwrap();
     assert_eq!(sorted(diff), sorted(DIFF));
     assert_eq!(summary, "1 would be added, 1 changed, 1 cancelled, 1 left alone");
-    assert!(
-        api.lines().iter().all(|line| line.starts_with("GET ")),
-        "{:?}",
-        api.lines()
+    let lines = api.lines();
+    let others: Vec<&String> = lines.iter().filter(|line| !line.starts_with("GET ")).collect();
+    assert_eq!(
+        others,
+        [
+            "POST /api/v1/webhooks?dry_run=true",
+            "PATCH /api/v1/webhooks/other?dry_run=true"
+        ]
     );
+}
+
+/// Answers a dry run, and nothing else that would change something.
+fn judging(line: &str) -> Reply {
+    match line {
+        "POST /api/v1/webhooks?dry_run=true" => ok(&webhook("new")),
+        "PATCH /api/v1/webhooks/other?dry_run=true" => ok(&webhook("other")),
+        line if line.starts_with("GET ") => script(line),
+        line => problem(500, line, &[]),
+    }
+}
+
+#[test]
+fn what_would_be_refused_is_told_by_a_dry_run_and_ends_with_1() {
+    let api = Fake::new(|line| match line {
+        "POST /api/v1/webhooks?dry_run=true" => problem(422, "some fields cannot be taken", &[("url", "is blocked")]),
+        line => judging(line),
+    });
+    let (_dir, path) = file(FILE);
+    let output = api.run(&["webhooks", "apply", "-f", &path, "--dry-run"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "url: is blocked\nerror: new: some fields cannot be taken\n"
+    );
+    let told = stdout(&output);
+    let summary = "0 would be added, 1 changed, 0 cancelled, 1 left alone, 1 cannot be as the file says";
+    assert!(told.ends_with(&format!("{summary}\n")), "{told}");
 }
 
 #[test]

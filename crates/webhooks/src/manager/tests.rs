@@ -250,7 +250,8 @@ async fn a_field_that_cannot_be_read_does_not_hide_what_is_wrong_with_the_others
 #[tokio::test]
 async fn what_stands_in_for_a_missing_field_is_not_judged() {
     let mut desk = desk();
-    desk.manager.rules.judge = Box::new(|_| vec![Fault::new("url", "is forbidden"), Fault::new("tls", "is no key")]);
+    let rules = Arc::get_mut(&mut desk.manager.rules).unwrap();
+    rules.judge = Box::new(|_| vec![Fault::new("url", "is forbidden"), Fault::new("tls", "is no key")]);
     let bad = json!({ "url": 7, "events": ["order_error"], "tls": { "certificate": "x", "key": "********" } });
     let Err(Refusal::Faults(faults)) = desk.manager.add(bad).await else {
         panic!("two fields are wrong");
@@ -313,4 +314,30 @@ async fn resealing_moves_every_secret_to_the_first_key() {
     // With neither of the keys it is there, and gets nothing.
     assert_eq!(desk.manager.reseal(keyring(&[3])).await, Ok(0));
     assert!(!desk.now(&id).is_active());
+}
+
+#[tokio::test]
+async fn a_rehearsal_judges_like_the_change_and_makes_none() {
+    let desk = desk();
+    let mut signing = document("shop");
+    signing["signing"] = json!({ "generate": true });
+    let id = desk.manager.add(signing).await.unwrap().webhook.id.clone();
+    let before = desk.manager.list();
+    let rehearsing = desk.manager.rehearsing();
+    let version = desk.now(&id).version;
+    let edited = rehearsing
+        .edit(&id, json!({ "description": "x" }), Some(version))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&*edited.webhook.description, edited.webhook.version),
+        ("x", version + 1)
+    );
+    let stale = rehearsing.edit(&id, json!({}), Some(version + 1)).await.unwrap_err();
+    assert!(matches!(stale, Refusal::Stale(_)), "{stale:?}");
+    rehearsing.rotate_secret(&id, None).await.unwrap();
+    rehearsing.cancel(&id, None).await.unwrap();
+    rehearsing.purge(&id, None).await.unwrap();
+    assert_eq!(desk.manager.list(), before);
+    assert!(desk.journal.notices().is_empty());
 }

@@ -29,13 +29,14 @@ What a webhook leaves out stays as it is; null takes a field away.
 Fields that postrider sets (status, version, …) are not looked at.
 A secret cannot be compared, so one that the file gives is sent each time: leave it out to keep
 the one that is there. `signing: {generate: true}` makes one where there is none.
+A dry run has each change judged by itself, and needs a token that may write.
 
 Example: postrider webhooks apply -f webhooks.yaml --dry-run")]
 pub(crate) struct Apply {
     /// The file; `-` is standard input
     #[arg(long, short, value_name = "FILE")]
     file: PathBuf,
-    /// Says what would change, and changes nothing
+    /// Says what would change and what would be refused, and changes nothing
     #[arg(long)]
     dry_run: bool,
     /// Cancels managed webhooks that are not in the file, of every account that the token may see
@@ -64,7 +65,7 @@ impl Apply {
         let mut done = Vec::new();
         for step in steps {
             done.push(if self.dry_run {
-                Done::not(step)
+                rehearse(session, step).await?
             } else {
                 carry_out(session, step).await?
             });
@@ -118,13 +119,28 @@ async fn carry_out(session: &Session, step: Step) -> anyhow::Result<Done> {
             }
             Ok(done)
         }
-        Err(error @ ApiError::Refused(_)) => {
-            let reason = error.to_string();
-            complain(&anyhow::Error::new(error).context(step.id().to_string()));
-            Ok(Done::refused(step, reason))
-        }
-        Err(error) => Err(anyhow::Error::new(error).context(format!("stopped at {}", step.id()))),
+        Err(error) => refused(step, error),
     }
+}
+
+/// Has a step judged by those who would carry it out.
+async fn rehearse(session: &Session, step: Step) -> anyhow::Result<Done> {
+    let Some(call) = step.rehearsal() else {
+        return Ok(Done::not(step));
+    };
+    match session.api.call(call).await {
+        Ok(_) => Ok(Done::not(step)),
+        Err(error) => refused(step, error),
+    }
+}
+
+fn refused(step: Step, error: ApiError) -> anyhow::Result<Done> {
+    if !matches!(error, ApiError::Refused(_)) {
+        return Err(anyhow::Error::new(error).context(format!("stopped at {}", step.id())));
+    }
+    let reason = error.to_string();
+    complain(&anyhow::Error::new(error).context(step.id().to_string()));
+    Ok(Done::refused(step, reason))
 }
 
 /// Whether a webhook was cancelled.

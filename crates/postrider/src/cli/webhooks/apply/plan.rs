@@ -126,6 +126,14 @@ impl Step {
             Self::Keep { .. } | Self::Blocked { .. } => None,
         }
     }
+
+    /// What to send to have it judged. That nothing can be said against cancelling is known.
+    pub(super) fn rehearsal(&self) -> Option<Call> {
+        let judged = matches!(self, Self::Add { .. } | Self::Change { .. });
+        self.call()
+            .filter(|_| judged)
+            .map(|call| call.with("dry_run", Some(true)))
+    }
 }
 
 /// What a webhook of the file needs, given what was found under its id.
