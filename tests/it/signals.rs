@@ -101,8 +101,7 @@ async fn a_file_that_hangs_when_it_is_read_again_holds_nothing_up() -> Result<()
     let mut daemon = scene.start().await?;
     let path = scene.write_config()?;
     std::fs::remove_file(&path)?;
-    let made = std::process::Command::new("mkfifo").arg(&path).status()?;
-    assert!(made.success());
+    assert!(std::process::Command::new("mkfifo").arg(&path).status()?.success());
     daemon.signal(Signal::HUP)?;
     scene.topic("tracking").produce([event()]).await?;
     receiver.wait_for("/hook", 1).await?;

@@ -17,7 +17,14 @@ pub(crate) type Reload = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sy
 pub(crate) fn watch(reload: Reload, mut reloads: watch::Receiver<u64>, directory: Arc<Directory>) -> JoinHandle<()> {
     tokio::spawn(async move {
         while reloads.changed().await.is_ok() {
-            match replace(&reload, &directory).await {
+            let replaced = loop {
+                tokio::select! {
+                    replaced = replace(&reload, &directory) => break replaced,
+                    // Who asks once more may have mended a file that hangs: it is read anew.
+                    asked = reloads.changed() => if asked.is_err() { return },
+                }
+            };
+            match replaced {
                 Ok(webhooks) => info!(webhooks, "Webhooks reloaded; other settings take effect at a restart"),
                 Err(refused) => {
                     tell(&refused);
