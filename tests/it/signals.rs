@@ -1,9 +1,11 @@
 //! Signals: SIGTERM drains and leaves with 0, a second one leaves at once, SIGHUP reads the webhooks again.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use postrider_tests::contract::sample;
 use postrider_tests::patience::{PATIENCE, until};
 use postrider_tests::{Answer, Daemon, Receiver, Scene, Sent, promise};
@@ -16,14 +18,28 @@ fn event() -> Sent {
     Sent::value(sample("tracking_update"))
 }
 
+/// A daemon with a webhook that leads to a path.
+async fn started(receiver: &Receiver, path: &str) -> Result<(Scene, Daemon)> {
+    let mut scene = Scene::new("signals").await?;
+    scene.webhooks([webhook("wh_1", receiver.url(path), &["tracking_update"])]);
+    let daemon = scene.start().await?;
+    Ok((scene, daemon))
+}
+
+/// A pipe that nobody writes to, in place of a file.
+fn hang(path: &Path) -> Result<()> {
+    std::fs::remove_file(path)?;
+    let made = Command::new("mkfifo").arg(path).status()?;
+    ensure!(made.success(), "{made}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn sigterm_lets_requests_in_flight_finish_and_sends_nothing_twice() -> Result<()> {
     const EVENTS: usize = 200;
     let receiver = Receiver::start().await?;
     receiver.answer("/hook", [Answer::ok().after(Duration::from_millis(300))]);
-    let mut scene = Scene::new("signals").await?;
-    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
-    let mut daemon = scene.start().await?;
+    let (scene, mut daemon) = started(&receiver, "/hook").await?;
     scene.topic("tracking").produce((0..EVENTS).map(|_| event())).await?;
     receiver.wait_for("/hook", 40).await?;
 
@@ -49,9 +65,7 @@ async fn sigterm_lets_requests_in_flight_finish_and_sends_nothing_twice() -> Res
 async fn the_second_signal_leaves_at_once() -> Result<()> {
     let receiver = Receiver::start().await?;
     receiver.answer("/hook", [Answer::ok().after(Duration::from_secs(600))]);
-    let mut scene = Scene::new("signals").await?;
-    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
-    let mut daemon = scene.start().await?;
+    let (scene, mut daemon) = started(&receiver, "/hook").await?;
     scene.topic("tracking").produce([event()]).await?;
     receiver.wait_for("/hook", 1).await?;
 
@@ -69,9 +83,7 @@ async fn the_second_signal_leaves_at_once() -> Result<()> {
 #[tokio::test]
 async fn sighup_reads_the_webhooks_again() -> Result<()> {
     let receiver = Receiver::start().await?;
-    let mut scene = Scene::new("signals").await?;
-    scene.webhooks([webhook("wh_1", receiver.url("/old"), &["tracking_update"])]);
-    let daemon = scene.start().await?;
+    let (mut scene, daemon) = started(&receiver, "/old").await?;
     let topic = scene.topic("tracking");
     topic.produce([event()]).await?;
     receiver.wait_for("/old", 1).await?;
@@ -96,30 +108,31 @@ async fn sighup_reads_the_webhooks_again() -> Result<()> {
 #[tokio::test]
 async fn a_file_that_hangs_when_it_is_read_again_holds_nothing_up() -> Result<()> {
     let receiver = Receiver::start().await?;
-    let mut scene = Scene::new("signals").await?;
-    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
-    let mut daemon = scene.start().await?;
+    let (scene, mut daemon) = started(&receiver, "/hook").await?;
     let path = scene.write_config()?;
-    std::fs::remove_file(&path)?;
-    assert!(std::process::Command::new("mkfifo").arg(&path).status()?.success());
+    hang(&path)?;
     daemon.signal(Signal::HUP)?;
     scene.topic("tracking").produce([event()]).await?;
     receiver.wait_for("/hook", 1).await?;
     let (status, _) = daemon.api("GET", "/webhooks", None).await?;
     assert_eq!(status, 200);
-    assert!(
-        daemon.stop().await?.success(),
-        "nor does it keep the daemon from leaving"
-    );
+
+    std::fs::remove_file(&path)?;
+    scene.write_config()?;
+    daemon.signal(Signal::HUP)?;
+    daemon.says("Webhooks reloaded").await?;
+
+    hang(&path)?;
+    daemon.signal(Signal::HUP)?;
+    let ended = daemon.stop().await?;
+    assert!(ended.success(), "nor does it keep the daemon from leaving: {ended}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_broken_file_leaves_the_webhooks_as_they_were() -> Result<()> {
     let receiver = Receiver::start().await?;
-    let mut scene = Scene::new("signals").await?;
-    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
-    let mut daemon = scene.start().await?;
+    let (scene, mut daemon) = started(&receiver, "/hook").await?;
     let path = scene.write_config()?;
     // The second is what a file looks like that is just being written.
     for broken in ["routing: { webhooks: [ {", ""] {

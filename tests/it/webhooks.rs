@@ -46,34 +46,35 @@ async fn what_is_added_on_one_instance_gets_its_events_from_another_within_a_sec
     scene.create_topics().await?;
     let adding = Daemon::start(&scene.write_instance("a")?).await?;
     let delivering = Daemon::start(&scene.write_instance("b")?).await?;
-    let webhook = add(&adding, &hook(&receiver.url("/hook"))).await?;
+    // A machine may be busy at any one: the soonest of a few is what it takes.
+    let mut soonest = [PATIENCE; 2];
+    for _ in 0..5 {
+        let [known, gone] = spread(&adding, &delivering, &receiver, &scene).await?;
+        soonest = [soonest[0].min(known), soonest[1].min(gone)];
+    }
+    assert!(soonest.iter().all(|time| *time < Duration::from_secs(1)), "{soonest:?}");
+    Ok(())
+}
+
+/// Adds a webhook on one instance, has its events delivered, and cancels it on the other: how long each took to know
+/// what the other did.
+async fn spread(adding: &Daemon, other: &Daemon, receiver: &Receiver, scene: &Scene) -> Result<[Duration; 2]> {
+    let webhook = add(adding, &hook(&receiver.url("/hook"))).await?;
+    let added = Instant::now();
     let path = format!("/webhooks/{}", id(&webhook));
-    let known = || async { Ok((delivering.api("GET", &path, None).await?.0 == 200).then_some(())) };
-    until("the other instance to know it", PATIENCE, known).await?;
+    let known = || async { Ok((other.api("GET", &path, None).await?.0 == 200).then(|| added.elapsed())) };
+    let known = until("the other instance to know it", PATIENCE, known).await?;
     let before = receiver.requests("/hook").len();
     let events = (0..6).map(|partition| Sent::value(sample("tracking_update")).partition(partition % 3));
     scene.topic("tracking").produce(events).await?;
     receiver.wait_for("/hook", before + 6).await?;
-    let (status, _) = delivering.api("DELETE", &path, None).await?;
+    let (status, _) = other.api("DELETE", &path, None).await?;
     assert_eq!(status, 200);
-    let gone = || async { Ok((adding.api("GET", &path, None).await?.1["status"] == "cancelled").then_some(())) };
-    until("the first instance to know it", PATIENCE, gone).await?;
-    assert!(soonest(&adding, &delivering, &receiver).await? < Duration::from_secs(1));
-    Ok(())
-}
-
-/// How soon, at best of a few times, an instance knows what another one added: a machine may be busy at any one.
-async fn soonest(adding: &Daemon, other: &Daemon, receiver: &Receiver) -> Result<Duration> {
-    let mut soonest = PATIENCE;
-    for _ in 0..5 {
-        let webhook = add(adding, &hook(&receiver.url("/soon"))).await?;
-        let added = Instant::now();
-        let path = format!("/webhooks/{}", id(&webhook));
-        let known = || async { Ok((other.api("GET", &path, None).await?.0 == 200).then_some(())) };
-        until("the other instance to know it", PATIENCE, known).await?;
-        soonest = soonest.min(added.elapsed());
-    }
-    Ok(soonest)
+    let cancelled = Instant::now();
+    let is_gone = |answer: &Value| (answer["status"] == "cancelled").then(|| cancelled.elapsed());
+    let gone = || async { Ok(is_gone(&adding.api("GET", &path, None).await?.1)) };
+    let gone = until("the first instance to know it", PATIENCE, gone).await?;
+    Ok([known, gone])
 }
 
 /// `WEBHOOK_RACES=200` makes it as long as it once was run.

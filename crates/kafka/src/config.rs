@@ -12,11 +12,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// How long a transaction may take, in milliseconds, unless it is configured.
-pub(crate) const TRANSACTION_TIMEOUT: i64 = 30_000;
+pub(crate) const TRANSACTION_TIMEOUT: u64 = 30_000;
 /// How long a record may take to be published, in milliseconds, unless it is configured.
-pub(crate) const MESSAGE_TIMEOUT: i64 = 20_000;
+pub(crate) const MESSAGE_TIMEOUT: u64 = 20_000;
 /// How long a broker may take to answer, in milliseconds, unless it is configured.
-pub(crate) const SOCKET_TIMEOUT: i64 = 10_000;
+pub(crate) const SOCKET_TIMEOUT: u64 = 10_000;
 
 /// How to reach the brokers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -152,7 +152,7 @@ impl Config {
     /// A transaction that would end before what is published in it: librdkafka refuses it, but only once a client is
     /// made.
     fn transaction_fault(&self) -> Option<Fault> {
-        let millis = |name: &str, default: i64| match self.properties.get(name) {
+        let millis = |name: &str, default: u64| match self.properties.get(name) {
             Some(said) => said.0.parse().ok(),
             None => Some(default),
         };

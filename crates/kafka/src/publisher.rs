@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::time::Instant;
 
+use crate::config::TRANSACTION_TIMEOUT;
 use crate::connection::{Reachability, log_error, log_line};
 use crate::encode::Outgoing;
 use crate::offsets::{OffsetCommit, to_list};
@@ -192,7 +193,7 @@ impl Publisher {
         let patience = config
             .get("transaction.timeout.ms")
             .and_then(|text| text.parse().ok())
-            .unwrap_or(30_000);
+            .unwrap_or(TRANSACTION_TIMEOUT);
         let producer = config.create_with_context(context)?;
         Ok(Self {
             producer: Arc::new(producer),

@@ -50,9 +50,6 @@ async fn replace(reload: &Reload, directory: &Directory) -> anyhow::Result<usize
     let reload = Arc::clone(reload);
     // A file may hang, such as one of a network or a pipe that nobody writes to.
     let config = thread::run("reload", move || reload())?.await??;
-    let webhooks = config.routing.webhooks;
-    directory
-        .replace_file(webhooks)
-        .map_err(under("routing.webhooks"))
-        .map_err(anyhow::Error::from)
+    let replaced = directory.replace_file(config.routing.webhooks);
+    Ok(replaced.map_err(under("routing.webhooks"))?)
 }

@@ -84,20 +84,28 @@ fn judging(line: &str) -> Reply {
     }
 }
 
-#[test]
-fn what_would_be_refused_is_told_by_a_dry_run_and_ends_with_1() {
-    let api = Fake::new(|line| match line {
-        "POST /api/v1/webhooks?dry_run=true" => problem(422, "some fields cannot be taken", &[("url", "is blocked")]),
-        line => judging(line),
+/// What is told on standard output where one call is refused and the others are answered.
+fn told_beside_a_refusal(call: &'static str, others: fn(&str) -> Reply, flags: &[&str]) -> String {
+    let api = Fake::new(move |line| {
+        if line == call {
+            problem(422, "some fields cannot be taken", &[("url", "is blocked")])
+        } else {
+            others(line)
+        }
     });
     let (_dir, path) = file(FILE);
-    let output = api.run(&["webhooks", "apply", "-f", &path, "--dry-run"]);
+    let output = api.run(&[&["webhooks", "apply", "-f", &path], flags].concat());
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         stderr(&output),
         "url: is blocked\nerror: new: some fields cannot be taken\n"
     );
-    let told = stdout(&output);
+    stdout(&output)
+}
+
+#[test]
+fn what_would_be_refused_is_told_by_a_dry_run_and_ends_with_1() {
+    let told = told_beside_a_refusal("POST /api/v1/webhooks?dry_run=true", judging, &["--dry-run"]);
     let summary = "0 would be added, 1 changed, 0 cancelled, 1 left alone, 1 cannot be as the file says";
     assert!(told.ends_with(&format!("{summary}\n")), "{told}");
 }
@@ -152,18 +160,7 @@ fn without_prune_nothing_is_cancelled_or_listed() {
 
 #[test]
 fn what_one_webhook_is_refused_does_not_stop_the_others() {
-    let api = Fake::new(|line| match line {
-        "POST /api/v1/webhooks" => problem(422, "some fields cannot be taken", &[("url", "is blocked")]),
-        line => script(line),
-    });
-    let (_dir, path) = file(FILE);
-    let output = api.run(&["webhooks", "apply", "-f", &path]);
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        stderr(&output),
-        "url: is blocked\nerror: new: some fields cannot be taken\n"
-    );
-    let told = stdout(&output);
+    let told = told_beside_a_refusal("POST /api/v1/webhooks", script, &[]);
     assert!(
         told.ends_with("0 were added, 1 changed, 0 cancelled, 1 left alone, 1 cannot be as the file says\n"),
         "{told}"
