@@ -326,6 +326,26 @@ async fn killed_while_it_indexes_each_outcome_is_there_once_and_a_deleted_index_
 }
 
 #[tokio::test]
+async fn wider_bounds_bring_back_what_narrower_ones_had_removed() -> Result<()> {
+    let mut scene = scene().await?;
+    scene.create_topics().await?;
+    scene.topic("results").produce(made(3_000)).await?;
+    let mut daemon = Daemon::start(&scene.write_config()?).await?;
+    indexed(&daemon, 3_000).await?;
+    let all = dump(&daemon, "", 1_000).await?;
+    for rows in [100, 2_000, 5_000] {
+        assert!(daemon.stop().await?.success());
+        scene.config["admin"]["logs"]["max_rows"] = json!(rows);
+        scene.write_config()?;
+        daemon.restart().await?;
+        let newest = &all[..rows.min(all.len())];
+        indexed(&daemon, newest.len()).await?;
+        assert_eq!(dump(&daemon, "", 1_000).await?, newest, "at most {rows}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_file_that_goes_while_it_runs_a_topic_made_anew_and_records_that_are_no_outcomes_do_not_stop_it() -> Result<()>
 {
     let scene = scene().await?;

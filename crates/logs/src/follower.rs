@@ -210,6 +210,9 @@ impl Follower {
         stop: &CancellationToken,
     ) -> Result<(), Again> {
         self.judge_floor(writer)?;
+        if writer.set_bounds(self.bounds())? {
+            info!("The logs may have more than before (admin.logs): the results topic is read from its beginning");
+        }
         // What is too old already is not taken in first.
         writer.prune(self.bounds(), self.clock.now())?;
         let feed = Feed::open(&connection.reader(), topic).map_err(Again::kafka)?;

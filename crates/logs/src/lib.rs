@@ -8,7 +8,7 @@
 //!    between, an outcome is in the index once. The counts of its hour go with it.
 //! 4. A [`Reader`] answers questions from it, each from one moment of the index and within a time: pages by
 //!    [`Filter`] and [`Cursor`], what was added after a [`Mark`], one delivery, [`Stats`].
-//! 5. When it is too old, or there are too many, it is pruned.
+//! 5. When it is too old, or there are too many, it is pruned. Bounds that are wider than before bring it back.
 //!
 //! All of it can be made again from the topic: deleting the file, a damaged one, one of another release, a topic that
 //! was made anew, all lead to an index that is built from the beginning while readers are told how far it is.

@@ -6,7 +6,7 @@ use postrider_types::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::key::Key;
-use crate::writer::{Writer, set_meta};
+use crate::writer::{Writer, count_hour, meta, set_meta};
 
 /// Rows of a step, at least.
 const STEP: u64 = 5_000;
@@ -21,14 +21,46 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// As the index remembers them.
+    fn numbers(self) -> [i64; 2] {
+        let age = i64::try_from(self.max_age.as_millis());
+        [
+            age.unwrap_or(i64::MAX),
+            i64::try_from(self.max_rows).unwrap_or(i64::MAX),
+        ]
+    }
+
     /// The first key that is young enough.
     fn youngest_too_old(self, now: Timestamp) -> Key {
-        let age = i64::try_from(self.max_age.as_millis()).unwrap_or(i64::MAX);
+        let [age, _] = self.numbers();
         Key::at(Timestamp::from_millis(now.as_millis().saturating_sub(age)))
     }
 }
 
 impl Writer {
+    /// Notes what may be in the index from now on; says whether that is more than it was. Then the topic has to be
+    /// read from its beginning, because what was dropped may be wanted again; what is there stays, and is there once.
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) -> rusqlite::Result<bool> {
+        let names = ["max_age", "max_rows"];
+        let mut is_wider = false;
+        for (name, number) in names.into_iter().zip(bounds.numbers()) {
+            is_wider |= meta::<i64>(&self.connection, name)?.is_some_and(|before| number > before);
+        }
+        let transaction = self.connection.transaction()?;
+        for (name, number) in names.into_iter().zip(bounds.numbers()) {
+            set_meta(&transaction, name, number)?;
+        }
+        if is_wider {
+            forget_what_was_dropped(&transaction, self.floor)?;
+        }
+        transaction.commit()?;
+        if is_wider {
+            self.floor = Key(0);
+            self.forget_facets();
+        }
+        Ok(is_wider)
+    }
+
     /// Drops some of what is over the bounds; says whether there is more.
     pub(crate) fn prune(&mut self, bounds: Bounds, now: Timestamp) -> rusqlite::Result<bool> {
         let over = self.rows.saturating_sub(bounds.max_rows);
@@ -72,6 +104,18 @@ impl Writer {
         // Nothing older is left if this was all there is.
         Ok(if count < step { floor.max(too_old) } else { floor })
     }
+}
+
+/// Has nothing of what is below `floor` be there, not even in the hour and the bucket it lies in, and no partition be
+/// read.
+fn forget_what_was_dropped(connection: &Connection, floor: Key) -> rusqlite::Result<()> {
+    connection.execute(
+        "DELETE FROM terms WHERE bucket <= ?1 AND id < ?2",
+        [floor.bucket(), floor.0],
+    )?;
+    count_hour(connection, floor.hour())?;
+    connection.execute("DELETE FROM partitions", [])?;
+    set_meta(connection, "floor", 0)
 }
 
 /// Drops terms of buckets that are over as a whole; what they lead to is gone already.

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::cursor::{Cursor, Mark};
 use crate::entry::Entry;
 use crate::filter::{Filter, Retry};
+use crate::key::Key;
 use crate::progress::Progress;
 use crate::prune::Bounds;
 use crate::query;
@@ -152,6 +153,14 @@ fn texts<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Vec<String> {
     texts
 }
 
+fn dump(index: &Index) -> Vec<(Key, String)> {
+    let entries = index.all(&Filter::default(), 50);
+    entries
+        .iter()
+        .map(|entry| (entry.key, entry.document().get().to_owned()))
+        .collect()
+}
+
 fn documents(entries: &[Entry]) -> Vec<String> {
     let mut texts: Vec<String> = entries.iter().map(|entry| entry.document().get().to_owned()).collect();
     texts.sort();
@@ -253,6 +262,32 @@ proptest! {
     }
 
     #[test]
+    fn an_index_with_wider_bounds_has_what_it_dropped_again_once_all_is_read_again(
+        seeds in seeds(), narrow in 0..100u64, hours in 0..6u64, widened in any::<[bool; 2]>()
+    ) {
+        let bounds = |hours: u64, max_rows| Bounds { max_age: Duration::from_secs(hours * 3_600), max_rows };
+        let now = Timestamp::from_millis(START + 20_000_000);
+        let mut index = Index::of(&seeds);
+        index.writer.set_bounds(bounds(hours, narrow)).unwrap();
+        while index.writer.prune(bounds(hours, narrow), now).unwrap() {}
+        let wide = bounds(if widened[0] { 48 } else { hours }, if widened[1] { 1_000 } else { narrow });
+        prop_assert_eq!(index.writer.set_bounds(wide).unwrap(), widened != [false; 2]);
+        prop_assert_eq!(index.writer.reached().unwrap().is_empty(), widened != [false; 2] || seeds.is_empty());
+        index.next = [0; 3];
+        index.add(&seeds);
+        while index.writer.prune(wide, now).unwrap() {}
+
+        let mut fresh = Index::of(&seeds);
+        while fresh.writer.prune(wide, now).unwrap() {}
+        prop_assert_eq!(dump(&index), dump(&fresh));
+        prop_assert_eq!(index.writer.rows, fresh.writer.rows);
+        prop_assert_eq!(index.stats(&Filter::default()), fresh.stats(&Filter::default()));
+        let by_order = Filter { order_id: Some("1".to_owned()), ..Filter::default() };
+        prop_assert_eq!(index.all(&by_order, 7).len(), fresh.all(&by_order, 7).len());
+        prop_assert!(!index.writer.set_bounds(wide).unwrap(), "the same bounds are not wider");
+    }
+
+    #[test]
     fn an_index_that_is_built_again_in_other_batches_is_equal(seeds in seeds(), size in 1..20usize) {
         let whole = Index::of(&seeds);
         let mut parts = Index::new();
@@ -274,7 +309,6 @@ proptest! {
             }
             parts.writer.write(&batch).unwrap();
         }
-        let dump = |index: &Index| index.all(&Filter::default(), 50).iter().map(|entry| (entry.key, entry.document().get().to_owned())).collect::<Vec<_>>();
         prop_assert_eq!(dump(&parts), dump(&whole));
         prop_assert_eq!(parts.stats(&Filter::default()), whole.stats(&Filter::default()));
     }

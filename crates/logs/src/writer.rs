@@ -282,6 +282,23 @@ impl Tallies {
     }
 }
 
+/// Counts the rows of an hour anew.
+pub(crate) fn count_hour(connection: &Connection, hour: i64) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM hours WHERE hour = ?1", [hour])?;
+    let mut facets: BTreeMap<i64, (u64, Vec<u64>)> = BTreeMap::new();
+    let mut statement = connection.prepare("SELECT facet, spent FROM outcomes WHERE id >= ?1 AND id < ?2")?;
+    let mut rows = statement.query([Key::of_hour(hour).0, Key::of_hour(hour + 1).0])?;
+    while let Some(row) = rows.next()? {
+        let (count, spent) = facets.entry(row.get(0)?).or_default();
+        *count += 1;
+        spent.extend(row.get::<_, Option<u64>>(1)?);
+    }
+    for (facet, (count, spent)) in &facets {
+        add_to_hour(connection, (hour, *facet), *count, spent)?;
+    }
+    Ok(())
+}
+
 fn add_to_hour(connection: &Connection, (hour, facet): (i64, i64), count: u64, spent: &[u64]) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("SELECT count, spent FROM hours WHERE hour = ?1 AND facet = ?2")?;
     let kept: Option<(u64, Vec<u8>)> = statement
