@@ -111,14 +111,21 @@ async fn an_independent_library_verifies_signatures_before_during_and_after_a_ro
     let before = sent(&scene, &receiver, 1).await?;
     let (new, _) = secret_of(&daemon, ("POST", &path), None).await?;
     let during = sent(&scene, &receiver, 4).await?;
+    let (newest, _) = secret_of(&daemon, ("POST", &path), None).await?;
+    let during_both = sent(&scene, &receiver, 7).await?;
     tokio::time::sleep(OVERLAP).await;
-    let after = sent(&scene, &receiver, 7).await?;
+    let after = sent(&scene, &receiver, 10).await?;
 
     let wrong = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-    let secrets = [&*old, &new, wrong];
-    for (requests, old, new) in [(before, true, false), (during, true, true), (after, false, true)] {
+    let secrets = [&*old, &new, &newest, wrong];
+    for (requests, signing) in [
+        (before, [true, false, false, false]),
+        (during, [true, true, false, false]),
+        (during_both, [true, true, true, false]),
+        (after, [false, false, true, false]),
+    ] {
         let verdicts = verdicts(&secrets, &requests).await?;
-        assert_eq!(verdicts, [old, new, false].map(|all| vec![all; 3]));
+        assert_eq!(verdicts, signing.map(|all| vec![all; 3]));
         let mut forged = requests;
         for request in &mut forged {
             request.body = request
@@ -127,7 +134,7 @@ async fn an_independent_library_verifies_signatures_before_during_and_after_a_ro
                 .map(|byte| if *byte == b'1' { b'2' } else { *byte })
                 .collect();
         }
-        assert_eq!(self::verdicts(&secrets, &forged).await?, vec![vec![false; 3]; 3]);
+        assert_eq!(self::verdicts(&secrets, &forged).await?, vec![vec![false; 3]; 4]);
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ fn sensitive(text: &str) -> Result<HeaderValue, BadHeader> {
 #[cfg(test)]
 mod tests {
     use postrider_types::Secret;
-    use postrider_types::webhook::{BasicAuth, CustomHeader, PreviousSecret, Signing};
+    use postrider_types::webhook::{BasicAuth, CustomHeader, Signing};
 
     use super::*;
     use crate::samples;
@@ -171,33 +171,38 @@ mod tests {
     #[test]
     fn the_signature_covers_what_the_headers_say() {
         let secret = Secret::new(NEW);
-        assert!(is_signed(&signed(None), &secret));
+        assert!(is_signed(&signed(Signing::with(secret.clone())), &secret));
     }
 
     #[test]
-    fn during_a_rotation_both_secrets_sign_and_after_it_the_new_one_alone() {
-        let (new, old) = (Secret::new(NEW), Secret::new(OLD));
-        let during = signed(Some(1_763_805_601_000));
-        assert!(is_signed(&during, &new) && is_signed(&during, &old));
-        assert_eq!(during[WEBHOOK_SIGNATURE].to_str().unwrap().split(' ').count(), 2);
-        let after = signed(Some(1_763_805_600_999));
-        assert!(is_signed(&after, &new) && !is_signed(&after, &old));
+    fn during_a_rotation_all_secrets_sign_whose_time_is_not_over_and_after_it_the_new_one_alone() {
+        let (new, old, oldest) = (Secret::new(NEW), Secret::new(OLD), Secret::new(OLDEST));
+        let rotated = |oldest_until, old_until| {
+            let signing = Signing::with(oldest.clone()).rotated(old.clone(), Timestamp::from_millis(oldest_until));
+            signed(signing.rotated(new.clone(), Timestamp::from_millis(old_until)))
+        };
+        let (over, soon) = (1_763_805_600_999, 1_763_805_601_000);
+        for (until, signing) in [
+            ((soon, soon), [true, true, true]),
+            ((over, soon), [false, true, true]),
+            ((soon, over), [true, false, true]),
+            ((over, over), [false, false, true]),
+        ] {
+            let headers = rotated(until.0, until.1);
+            let verified = [&oldest, &old, &new].map(|secret| is_signed(&headers, secret));
+            let count = headers[WEBHOOK_SIGNATURE].to_str().unwrap().split(' ').count();
+            let signatures = signing.iter().filter(|signs| **signs).count();
+            assert_eq!((verified, count), (signing, signatures), "{until:?}");
+        }
     }
 
     const NEW: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    const OLDEST: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 
-    /// The headers of a webhook whose old secret signs until `old_until`, in milliseconds.
-    fn signed(old_until: Option<i64>) -> HeaderMap {
+    fn signed(signing: Signing) -> HeaderMap {
         let mut webhook = samples::webhook("wh_1", "https://merchant.example/");
-        let previous = |millis| PreviousSecret {
-            secret: Secret::new(OLD),
-            expires_at: Timestamp::from_millis(millis),
-        };
-        webhook.signing = Some(Signing {
-            secret: Secret::new(NEW),
-            previous: old_until.map(previous),
-        });
+        webhook.signing = Some(signing);
         request(&webhook)
     }
 

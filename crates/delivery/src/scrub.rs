@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use postrider_types::outcome::ResponseFacts;
 use postrider_types::secret::MASK;
-use postrider_types::webhook::{BasicAuth, Webhook};
+use postrider_types::webhook::{BasicAuth, Signing, Webhook};
 
 use crate::signature::{ED25519_PREFIX, HMAC_PREFIX};
 
@@ -52,10 +52,7 @@ impl Scrubber {
         let key_lines = webhook.tls.iter().flat_map(|tls| tls.key.expose().lines());
         let body = key_lines.map(str::trim).filter(|line| !line.starts_with("-----"));
         texts.extend(body.filter(|line| line.len() >= MIN_KEY_LINE).map(str::to_owned));
-        let signing = webhook.signing.iter();
-        let secrets =
-            signing.flat_map(|signing| [Some(&signing.secret), signing.previous.as_ref().map(|old| &old.secret)]);
-        for secret in secrets.flatten() {
+        for secret in webhook.signing.iter().flat_map(Signing::secrets) {
             let secret = secret.expose();
             let bare = [HMAC_PREFIX, ED25519_PREFIX]
                 .iter()

@@ -103,11 +103,11 @@ impl SigningKey {
     }
 }
 
-/// The keys of one webhook: today's, and during a rotation the one before it.
+/// The keys of one webhook: today's, and during a rotation those before it.
 #[derive(Debug, Default)]
 pub struct Keys {
     current: Option<SigningKey>,
-    previous: Option<(SigningKey, Timestamp)>,
+    rotated_out: Vec<(SigningKey, Timestamp)>,
 }
 
 impl Keys {
@@ -116,10 +116,12 @@ impl Keys {
     /// # Errors
     /// [`BadSigningSecret`] of today's. One that was rotated out and cannot be read signs nothing.
     pub fn parse(signing: &Signing) -> Result<Self, BadSigningSecret> {
-        let previous = signing.previous.as_ref();
+        let old = signing.rotated_out();
         Ok(Self {
             current: Some(SigningKey::parse(&signing.secret)?),
-            previous: previous.and_then(|old| Some((SigningKey::parse(&old.secret).ok()?, old.expires_at))),
+            rotated_out: old
+                .filter_map(|old| Some((SigningKey::parse(&old.secret).ok()?, old.expires_at)))
+                .collect(),
         })
     }
 
@@ -128,12 +130,14 @@ impl Keys {
     #[must_use]
     pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> Option<HeaderValue> {
         let current = self.current.as_ref()?.sign(id, at.as_secs(), body);
-        let Some((old, _)) = self.previous.as_ref().filter(|(_, expires)| at < *expires) else {
+        if self.rotated_out.iter().all(|(_, expires)| *expires <= at) {
             return Some(current);
-        };
-        let old = old.sign(id, at.as_secs(), body);
-        let both = [current.as_bytes(), old.as_bytes()].join(&b' ');
-        Some(HeaderValue::from_bytes(&both).expect("signatures are visible ASCII"))
+        }
+        let old = self.rotated_out.iter().filter(|(_, expires)| at < *expires);
+        let old = old.map(|(key, _)| key.sign(id, at.as_secs(), body));
+        let all: Vec<HeaderValue> = std::iter::once(current).chain(old).collect();
+        let all = all.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b' ');
+        Some(HeaderValue::from_bytes(&all).expect("signatures are visible ASCII"))
     }
 }
 

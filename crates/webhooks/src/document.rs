@@ -1,18 +1,22 @@
 //! A managed webhook as the webhooks topic holds it: its document, with every secret sealed.
 
+use postrider_types::webhook::Signing;
 use postrider_types::{Fault, Secret, Webhook};
 use serde_json::{Map, Value};
 
 use crate::keys::{Keyring, Unreadable};
 
 /// Where a document has secrets.
-pub(crate) const SECRETS: [&str; 5] = [
+pub(crate) const SECRETS: [&str; 7] = [
     "/auth/password",
     "/header/value",
     "/signing/secret",
     "/signing/previous/secret",
+    "/signing/previous/previous/secret",
+    "/signing/previous/previous/previous/secret",
     "/tls/key",
 ];
+const _: () = assert!(SECRETS.len() == 4 + Signing::MOST_ROTATED_OUT);
 
 /// Why a record of the topic is no webhook's document.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +48,15 @@ pub(crate) fn exposed(webhook: &Webhook) -> Value {
 }
 
 fn secret_at<'a>(webhook: &'a Webhook, pointer: &str) -> Option<&'a Secret> {
-    let signing = webhook.signing.as_ref();
     match pointer {
         "/auth/password" => webhook.auth.as_ref().map(|auth| &auth.password),
         "/header/value" => webhook.header.as_ref().map(|header| &header.value),
-        "/signing/secret" => signing.map(|signing| &signing.secret),
         "/tls/key" => webhook.tls.as_ref().map(|tls| &tls.key),
-        _ => signing?.previous.as_ref().map(|previous| &previous.secret),
+        _ => webhook
+            .signing
+            .as_ref()?
+            .secrets()
+            .nth(pointer.matches("/previous").count()),
     }
 }
 
@@ -130,11 +136,19 @@ fn without_credentials(document: &mut Value) {
 mod tests {
     use postrider_types::EventType;
     use postrider_types::Timestamp;
-    use postrider_types::webhook::{BasicAuth, ClientCertificate, CustomHeader, PreviousSecret, Signing, WebhookId};
+    use postrider_types::webhook::{BasicAuth, ClientCertificate, CustomHeader, WebhookId};
 
     use super::*;
 
-    const PLANTED: [&str; 5] = ["p-hunter2", "h-hunter2", "s-hunter2", "o-hunter2", "k-hunter2"];
+    const PLANTED: [&str; 7] = [
+        "p-hunter2",
+        "h-hunter2",
+        "s-hunter2",
+        "o-hunter2",
+        "oo-hunter2",
+        "ooo-hunter2",
+        "k-hunter2",
+    ];
 
     fn keys(byte: u8) -> Keyring {
         use base64::Engine as _;
@@ -153,16 +167,14 @@ mod tests {
             name: "x-key".into(),
             value: Secret::new(PLANTED[1]),
         });
-        webhook.signing = Some(Signing {
-            secret: Secret::new(PLANTED[2]),
-            previous: Some(PreviousSecret {
-                secret: Secret::new(PLANTED[3]),
-                expires_at: Timestamp::from_millis(5),
-            }),
-        });
+        let rotated = |signing: Signing, place: usize| {
+            signing.rotated(Secret::new(PLANTED[place]), Timestamp::from_millis(place as i64))
+        };
+        let first = Signing::with(Secret::new(PLANTED[5]));
+        webhook.signing = Some([4, 3, 2].into_iter().fold(first, rotated));
         webhook.tls = Some(ClientCertificate {
             certificate: "chain".into(),
-            key: Secret::new(PLANTED[4]),
+            key: Secret::new(PLANTED[6]),
         });
         webhook
     }
@@ -187,6 +199,8 @@ mod tests {
                 "header.value",
                 "signing.secret",
                 "signing.previous.secret",
+                "signing.previous.previous.secret",
+                "signing.previous.previous.previous.secret",
                 "tls.key"
             ]
         );

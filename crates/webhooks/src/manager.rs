@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postrider_routing::Table;
 use postrider_types::notice::SCHEMA;
-use postrider_types::webhook::{PreviousSecret, Signing, WebhookStatus};
+use postrider_types::webhook::WebhookStatus;
 use postrider_types::{Clock, Fault, Notice, NoticeKind, Secret, StatusChange, Timestamp, Webhook, WebhookId};
 use serde_json::Value;
 
@@ -246,7 +246,8 @@ impl Manager {
         self.journal.write(&decide).await
     }
 
-    /// Gives a webhook another signing secret; the old one signs too for `delivery.secret_overlap`.
+    /// Gives a webhook another signing secret; the old one signs too for `delivery.secret_overlap`, and so do those
+    /// whose overlap is not over.
     ///
     /// # Errors
     /// The [`Refusal`].
@@ -255,13 +256,8 @@ impl Manager {
         let expires_at = self.rules.clock.now().after(self.rules.secret_overlap);
         let rotate = |webhook: &mut Webhook| {
             let signing = webhook.signing.take().ok_or(Refusal::NotSigning)?;
-            webhook.signing = Some(Signing {
-                secret: secret.clone(),
-                previous: Some(PreviousSecret {
-                    secret: signing.secret,
-                    expires_at,
-                }),
-            });
+            let signing = signing.without_expired(self.rules.clock.now());
+            webhook.signing = Some(signing.rotated(secret.clone(), expires_at));
             Ok(())
         };
         let changed = self.alter(id, if_match, &rotate).await?;
@@ -338,10 +334,8 @@ impl Manager {
     /// The next version. Its time is later than that of anything said of the one before, and a signing secret whose
     /// time is over is kept no longer.
     fn next(&self, mut webhook: Webhook) -> Webhook {
-        if let Some(signing) = &mut webhook.signing {
-            let now = self.rules.clock.now();
-            signing.previous = signing.previous.take().filter(|old| old.expires_at > now);
-        }
+        let now = self.rules.clock.now();
+        webhook.signing = webhook.signing.map(|signing| signing.without_expired(now));
         Webhook {
             version: webhook.version + 1,
             updated_at: Some(self.later_than(&webhook)),

@@ -276,8 +276,16 @@ async fn a_rotated_secret_is_shown_once_and_the_old_one_signs_on_for_the_overlap
     assert_ne!(first, second);
     let signing = desk.now(&id).signing.clone().unwrap();
     let previous = signing.previous.unwrap();
-    assert_eq!((signing.secret, previous.secret), (second, first));
+    assert_eq!((&signing.secret, &previous.secret), (&second, &first));
     assert!(previous.expires_at >= Timestamp::from_millis(1_000_000).after(Duration::from_secs(86_400)));
+    let again = desk.manager.rotate_secret(&id, None).await.unwrap();
+    let signing = desk.now(&id).signing.clone().unwrap();
+    let secrets: Vec<&Secret> = signing.secrets().collect();
+    assert_eq!(
+        secrets,
+        [&again.generated.unwrap(), &second, &first],
+        "the first has its overlap still"
+    );
 }
 
 #[tokio::test]
