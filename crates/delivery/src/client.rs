@@ -1,8 +1,8 @@
 //! One webhook's HTTP client: its own pool, one deadline, bounds on everything that comes back.
 //!
-//! A pooled connection may have ended while it was idle. When nothing of a request was written to it, the
-//! request goes out once more over a connection made for it alone; a request that may have been seen is
-//! never repeated here. Redirects, cookies, decompression and proxies of the environment do not exist:
+//! A pooled connection may have ended while it was idle. When nothing of a request was written to it, or HTTP/2
+//! says that nothing was done with it, the request goes out once more over a connection made for it; a request that
+//! may have been seen is never repeated here. Redirects, cookies, decompression and proxies of the environment do not exist:
 //! nothing below knows them.
 
 mod connection;
@@ -196,10 +196,11 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
         let tap = connector.connect(uri.clone()).await;
         let tap = tap.map_err(|error| Unanswered::of(&error))?;
         let opened = Connection::open(tap, uri.clone()).await;
-        Ok(match opened.map_err(|error| Unanswered::of(&error))? {
-            Connection::Shared(opened) => Connection::Shared(pool.share(opened, uri)),
-            exclusive @ Connection::Exclusive(_) => exclusive,
-        })
+        let opened = opened.map_err(|error| Unanswered::of(&error))?;
+        if let Connection::Shared(opened) = &opened {
+            pool.share(opened);
+        }
+        Ok(opened)
     }
 
     /// Sends over a connection, which is used again only after a whole answer. At HTTP/1 this has to be a success
@@ -223,7 +224,7 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
                 if !received.as_ref().is_ok_and(|answer| answer.complete) {
                     pool.part_with(&connection);
                 }
-                received
+                received.map_err(|unanswered| unanswered.because(connection.refusal()))
             }
         }
     }

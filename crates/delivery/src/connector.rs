@@ -2,6 +2,7 @@
 
 mod dialer;
 mod error;
+mod frames;
 mod heads;
 mod tap;
 mod tunnel;
@@ -19,7 +20,7 @@ use tower_service::Service;
 
 use self::dialer::{Dialer, Parts};
 pub(crate) use self::error::ConnectError;
-pub(crate) use self::tap::{Allowance, OVER_BUDGET, OverBudget, Stale, Tap};
+pub(crate) use self::tap::{OVER_BUDGET, OverBudget, Stale, Tap, Watch};
 use crate::egress::{Metrics, Policy};
 use crate::identity::Identity;
 use crate::resolver::Names;

@@ -127,6 +127,8 @@ pub(crate) enum Refusal {
     BadCertificate,
     #[error("The endpoint and postrider have no TLS version and cipher in common")]
     NothingInCommon,
+    #[error("The endpoint refused the handshake: no TLS cipher in common, or a client certificate that it misses")]
+    Refused,
     #[error("The endpoint asks for a client certificate")]
     ClientCertificate,
     #[error("The endpoint asks for a client certificate that it accepts")]
@@ -158,8 +160,9 @@ impl Refusal {
 
     const fn of_alert(alert: AlertDescription) -> Self {
         match alert {
-            AlertDescription::HandshakeFailure
-            | AlertDescription::ProtocolVersion
+            // What an endpoint of TLS 1.2 says of either.
+            AlertDescription::HandshakeFailure => Self::Refused,
+            AlertDescription::ProtocolVersion
             | AlertDescription::InsufficientSecurity
             | AlertDescription::NoApplicationProtocol => Self::NothingInCommon,
             AlertDescription::CertificateRequired => Self::ClientCertificate,

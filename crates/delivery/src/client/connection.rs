@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -17,7 +18,8 @@ use hyper::{Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::{CONNECTION_WINDOW, MAX_FIELDS, MAX_HEAD, SEND_BUFFER, STREAM_WINDOW};
-use crate::connector::{Allowance, Tap};
+use crate::connector::{Tap, Watch};
+use crate::tls::Refusal;
 
 type Body = Full<Bytes>;
 type Io = TokioIo<Tap>;
@@ -37,8 +39,8 @@ pub(super) enum Connection {
 impl Connection {
     /// Begins to speak HTTP, by the version that the two sides agreed upon.
     pub(super) async fn open(tap: Tap, uri: Uri) -> hyper::Result<Self> {
-        match tap.allowance() {
-            Some(allowance) => Shared::open(tap, allowance, uri).await.map(Self::Shared),
+        match tap.watch() {
+            Some(watch) => Shared::open(tap, watch, uri).await.map(Self::Shared),
             None => Exclusive::open(tap, uri)
                 .await
                 .map(|opened| Self::Exclusive(Box::new(opened))),
@@ -129,11 +131,13 @@ impl Exclusive {
     }
 }
 
-/// An HTTP/2 connection, or one of several hands on it.
+/// An HTTP/2 connection, or one of several hands on it: the pool's, and one for each request.
 #[derive(Clone)]
 pub(super) struct Shared {
     sender: http2::SendRequest<Body>,
-    allowance: Allowance,
+    watch: Watch,
+    /// Counts the hands.
+    hand: Arc<()>,
     /// What it was made for.
     uri: Uri,
 }
@@ -145,7 +149,7 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    async fn open(tap: Tap, allowance: Allowance, uri: Uri) -> hyper::Result<Self> {
+    async fn open(tap: Tap, watch: Watch, uri: Uri) -> hyper::Result<Self> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .initial_stream_window_size(STREAM_WINDOW)
@@ -155,17 +159,34 @@ impl Shared {
         let (sender, driver) = builder.handshake(TokioIo::new(tap)).await?;
         // It ends by itself when its last hand is gone, and tells those who wait for answers why it ended before.
         tokio::spawn(driver);
-        Ok(Self { sender, allowance, uri })
+        Ok(Self {
+            sender,
+            watch,
+            hand: Arc::default(),
+            uri,
+        })
     }
 
     /// Whether two hands are on one connection.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.allowance.is_same(&other.allowance)
+        Arc::ptr_eq(&self.hand, &other.hand)
     }
 
     /// Whether it is open, and to the URL's host.
     pub(super) fn leads_to(&self, uri: &Uri) -> bool {
         !self.has_ended() && is_same_origin(&self.uri, uri)
+    }
+
+    /// Whether the endpoint takes one more request beside those that are under way. To be asked of the pool's hand:
+    /// what is handed to a connection beyond that waits in it, and its time passes.
+    pub(super) fn has_room(&self) -> bool {
+        let requests = Arc::strong_count(&self.hand) - 1;
+        u32::try_from(requests).is_ok_and(|requests| requests < self.watch.streams())
+    }
+
+    /// Why TLS ended it, if it did.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.watch.refusal()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -174,7 +195,7 @@ impl Shared {
 
     /// Lets another answer's bytes in.
     pub(super) fn grant(&self) {
-        self.allowance.grant();
+        self.watch.grant();
     }
 
     /// Waits until it takes a request; false when it has ended.

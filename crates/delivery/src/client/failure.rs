@@ -14,7 +14,8 @@ use crate::tls::Refusal;
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(super) enum Unanswered {
-    /// Not a byte of it was written, because the connection it was given to had ended before.
+    /// Not a byte of it was written, because the connection it was given to had ended before; or the endpoint says
+    /// that it did nothing with it.
     NotSent(Failure),
     /// It may have been seen by the endpoint, or there was no connection at all.
     Failed(Failure),
@@ -30,6 +31,14 @@ impl Unanswered {
         }
     }
 
+    /// The same, where TLS ended the connection: that is why there is no answer.
+    pub(super) fn because(self, refusal: Option<Refusal>) -> Self {
+        match (self, refusal) {
+            (Self::Failed(_), Some(refusal)) => Self::Failed(failure(ErrorKind::Tls, &refusal.to_string())),
+            (unanswered, _) => unanswered,
+        }
+    }
+
     pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::NotSent(failure) | Self::Failed(failure) => failure,
@@ -37,10 +46,18 @@ impl Unanswered {
     }
 }
 
-/// Whether the request certainly never left: hyper gave it back, or the tap held it back.
+/// Whether the request certainly never left or was not looked at: hyper gave it back, the tap held it back, or the
+/// endpoint refused it.
 fn is_unsent(error: &(dyn Error + 'static)) -> bool {
     let canceled = causes::find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
-    canceled || causes::find::<Stale>(error).is_some()
+    canceled || causes::find::<Stale>(error).is_some() || causes::find(error).is_some_and(is_unprocessed)
+}
+
+/// Whether an endpoint says of a stream that it did nothing with it (RFC 9113 6.8, 8.7). A connection that goes away
+/// ends only those of its streams with that error which came after the last that is answered.
+fn is_unprocessed(error: &h2::Error) -> bool {
+    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (error.is_go_away() || is_refused)
 }
 
 pub(super) fn failure(kind: ErrorKind, message: &str) -> Failure {

@@ -32,7 +32,8 @@ impl<C> Idle<C> {
 #[derive(Debug, Default)]
 struct Waiting {
     exclusive: Vec<Idle<Box<Exclusive>>>,
-    shared: Option<Idle<Shared>>,
+    /// The one that is open for longest first: as long as it has room, the others end unused.
+    shared: Vec<Idle<Shared>>,
     is_looked_through: bool,
 }
 
@@ -57,9 +58,8 @@ impl Pool {
     pub(super) fn take(&self, uri: &Uri) -> Option<Connection> {
         let mut waiting = self.waiting.lock();
         let now = Instant::now();
-        if let Some(idle) = &mut waiting.shared
-            && idle.connection.leads_to(uri)
-        {
+        let has_room = |idle: &&mut Idle<Shared>| idle.connection.leads_to(uri) && idle.connection.has_room();
+        if let Some(idle) = waiting.shared.iter_mut().find(has_room) {
             idle.since = now;
             return Some(Connection::Shared(idle.connection.clone()));
         }
@@ -80,24 +80,20 @@ impl Pool {
         }
     }
 
-    /// Has others use an HTTP/2 connection too; what several opened at the same time is one of them.
-    pub(super) fn share(&self, opened: Shared, uri: &Uri) -> Shared {
+    /// Has others use an HTTP/2 connection too, if there is room for one more.
+    pub(super) fn share(&self, opened: &Shared) {
         let mut waiting = self.waiting.lock();
-        if let Some(idle) = &waiting.shared
-            && idle.connection.leads_to(uri)
-        {
-            return idle.connection.clone();
+        waiting.shared.retain(|idle| !idle.connection.has_ended());
+        if waiting.shared.len() < self.max_idle {
+            waiting.shared.push(Idle::new(opened.clone()));
+            self.look_through(&mut waiting);
         }
-        waiting.shared = Some(Idle::new(opened.clone()));
-        self.look_through(&mut waiting);
-        opened
     }
 
     /// Lets no further request on an HTTP/2 connection.
     pub(super) fn part_with(&self, connection: &Shared) {
         let mut waiting = self.waiting.lock();
-        let is_it = |idle: &mut Idle<Shared>| idle.connection.is_same(connection);
-        waiting.shared.take_if(is_it);
+        waiting.shared.retain(|idle| !idle.connection.is_same(connection));
     }
 
     /// Begins to look through what waits, until nothing does.
@@ -127,7 +123,7 @@ fn sweep(waiting: &Weak<Mutex<Waiting>>, idle_timeout: Duration) -> bool {
         .retain_mut(|idle| is_fresh(idle.since) && idle.connection.is_open());
     waiting
         .shared
-        .take_if(|idle| !is_fresh(idle.since) || idle.connection.has_ended());
-    waiting.is_looked_through = !waiting.exclusive.is_empty() || waiting.shared.is_some();
+        .retain(|idle| is_fresh(idle.since) && !idle.connection.has_ended());
+    waiting.is_looked_through = !waiting.exclusive.is_empty() || !waiting.shared.is_empty();
     waiting.is_looked_through
 }

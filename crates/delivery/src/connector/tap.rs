@@ -10,8 +10,8 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use hyper_rustls::MaybeHttpsStream;
@@ -21,7 +21,10 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::frames::Frames;
 use super::heads::Heads;
+use crate::causes;
+use crate::tls::Refusal;
 
 /// Bytes that may be read for one answer: its body, its head, and what frames them.
 pub(crate) const ANSWER_BUDGET: u64 = 256 * 1024;
@@ -45,28 +48,53 @@ pub(crate) const OVER_BUDGET: io::ErrorKind = io::ErrorKind::QuotaExceeded;
 #[error("the response is larger than can be read")]
 pub(crate) struct OverBudget;
 
-/// Counts what an HTTP/2 connection may still bring. Shared with whoever sees its answers.
+/// What the bytes of an HTTP/2 connection tell, and what it may still bring. Shared with those who send over it.
 #[derive(Debug, Clone)]
-pub(crate) struct Allowance(Arc<AtomicU64>);
+pub(crate) struct Watch(Arc<Watched>);
 
-impl Allowance {
+#[derive(Debug)]
+struct Watched {
+    left: AtomicU64,
+    streams: AtomicU32,
+    refusal: OnceLock<Refusal>,
+}
+
+impl Watch {
     fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(SHARED_BUDGET)))
+        Self(Arc::new(Watched {
+            left: AtomicU64::new(SHARED_BUDGET),
+            // Until the endpoint says how many it takes, it may be one.
+            streams: AtomicU32::new(1),
+            refusal: OnceLock::new(),
+        }))
     }
 
     /// One more answer's head has come; its body may follow.
     pub(crate) fn grant(&self) {
-        self.0.fetch_add(ANSWER_BUDGET, Ordering::Relaxed);
+        self.0.left.fetch_add(ANSWER_BUDGET, Ordering::Relaxed);
     }
 
-    /// Whether both are of the same connection.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    /// How many requests the endpoint takes at once.
+    pub(crate) fn streams(&self) -> u32 {
+        self.0.streams.load(Ordering::Relaxed)
+    }
+
+    /// Why TLS ended the connection, if it did. With TLS 1.3 an endpoint says only after the handshake that it wants
+    /// another certificate, and HTTP/2 passes nothing of that on.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.0.refusal.get().copied()
+    }
+
+    fn note(&self, error: &io::Error) {
+        if let Some(tls) = causes::find::<rustls::Error>(error) {
+            self.0.refusal.get_or_init(|| Refusal::of(tls));
+        }
     }
 
     fn spend(&self, bytes: u64) -> bool {
         let spend = |left: u64| left.checked_sub(bytes);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
+        let spent = self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend);
+        spent.is_ok()
     }
 }
 
@@ -76,7 +104,7 @@ enum Meter {
     /// HTTP/1: a request starts when its request line is written.
     Exchange(Exchange),
     /// HTTP/2
-    Shared(Allowance),
+    Shared(Watch, Frames),
 }
 
 /// One request of HTTP/1 and its answer.
@@ -114,7 +142,7 @@ pub(crate) struct Tap {
 impl Tap {
     pub(super) fn new(stream: Stream) -> Self {
         let meter = if stream.connected().is_negotiated_h2() {
-            Meter::Shared(Allowance::new())
+            Meter::Shared(Watch::new(), Frames::default())
         } else {
             Meter::Exchange(Exchange::default())
         };
@@ -122,11 +150,11 @@ impl Tap {
         Self { io, meter }
     }
 
-    /// What all answers may cost together; `None` where answers come one at a time, at HTTP/1.
-    pub(crate) fn allowance(&self) -> Option<Allowance> {
+    /// What is known of a connection that many use; `None` where answers come one at a time, at HTTP/1.
+    pub(crate) fn watch(&self) -> Option<Watch> {
         match &self.meter {
             Meter::Exchange(_) => None,
-            Meter::Shared(allowance) => Some(allowance.clone()),
+            Meter::Shared(watch, _) => Some(watch.clone()),
         }
     }
 
@@ -151,7 +179,12 @@ impl Tap {
     fn after_read(&mut self, bytes: &[u8]) -> io::Result<()> {
         let within = match &mut self.meter {
             Meter::Exchange(exchange) => exchange.note(bytes),
-            Meter::Shared(allowance) => allowance.spend(bytes.len() as u64),
+            Meter::Shared(watch, frames) => {
+                if let Some(streams) = frames.follow(bytes) {
+                    watch.0.streams.store(streams, Ordering::Relaxed);
+                }
+                watch.spend(bytes.len() as u64)
+            }
         };
         if within {
             Ok(())
@@ -192,7 +225,13 @@ impl AsyncRead for Tap {
         let before = buf.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => Poll::Ready(self.after_read(&buf.filled()[before..])),
-            other => other,
+            Poll::Ready(Err(error)) => {
+                if let Meter::Shared(watch, _) = &self.meter {
+                    watch.note(&error);
+                }
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 }
@@ -260,12 +299,12 @@ mod tests {
     }
 
     #[test]
-    fn an_allowance_is_spent_once() {
-        let allowance = Allowance::new();
-        assert!(allowance.spend(SHARED_BUDGET));
-        assert!(!allowance.spend(1));
-        allowance.grant();
-        assert!(allowance.spend(ANSWER_BUDGET));
-        assert!(!allowance.spend(1));
+    fn what_is_granted_is_spent_once() {
+        let watch = Watch::new();
+        assert!(watch.spend(SHARED_BUDGET));
+        assert!(!watch.spend(1));
+        watch.grant();
+        assert!(watch.spend(ANSWER_BUDGET));
+        assert!(!watch.spend(1));
     }
 }

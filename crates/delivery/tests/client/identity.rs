@@ -46,7 +46,11 @@ struct Guarded {
 
 impl Guarded {
     async fn start(authority: &Authority, version: &'static SupportedProtocolVersion) -> Self {
-        let acceptor = acceptor(authority, version);
+        Self::speaking(b"http/1.1", authority, version).await
+    }
+
+    async fn speaking(http: &[u8], authority: &Authority, version: &'static SupportedProtocolVersion) -> Self {
+        let acceptor = acceptor(http, authority, version);
         let callers = Arc::<Mutex<Vec<String>>>::default();
         let noted = Arc::clone(&callers);
         let server = Server::start(move |stream| {
@@ -81,18 +85,19 @@ impl Guarded {
     }
 }
 
-fn acceptor(authority: &Authority, version: &'static SupportedProtocolVersion) -> TlsAcceptor {
+fn acceptor(http: &[u8], authority: &Authority, version: &'static SupportedProtocolVersion) -> TlsAcceptor {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(authority.issuer.der().clone()).unwrap();
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let identity = authority.issue(leaf("127.0.0.1"));
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
         .with_client_cert_verifier(verifier.build().unwrap())
         .with_single_cert(identity.chain, identity.key)
         .unwrap();
+    config.alpn_protocols = vec![http.to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
 
@@ -163,8 +168,14 @@ async fn a_renewed_certificate_takes_a_new_connection() {
 async fn an_endpoint_that_asks_refuses_a_webhook_without_a_certificate_and_one_of_strangers() {
     let authority = Authority::new();
     let stranger = issued(&Authority::new(), "stranger");
-    for version in [&TLS12, &TLS13] {
-        let guarded = Guarded::start(&authority, version).await;
+    let spoken: [(&SupportedProtocolVersion, &[u8]); 4] = [
+        (&TLS12, b"http/1.1"),
+        (&TLS12, b"h2"),
+        (&TLS13, b"http/1.1"),
+        (&TLS13, b"h2"),
+    ];
+    for (version, http) in spoken {
+        let guarded = Guarded::speaking(http, &authority, version).await;
         let trials = trials(&authority);
         for (tls, message) in [
             (None, "The endpoint asks for a client certificate"),
@@ -177,7 +188,11 @@ async fn an_endpoint_that_asks_refuses_a_webhook_without_a_certificate_and_one_o
             webhook.tls = tls;
             let told = tried(&trials, &webhook).await;
             let error = told.error.unwrap();
-            assert_eq!((error.kind, &*error.message), (ErrorKind::Tls, message), "{version:?}");
+            assert_eq!(
+                (error.kind, &*error.message),
+                (ErrorKind::Tls, message),
+                "{version:?} {http:?}"
+            );
             assert!(told.hint.unwrap().contains("client certificate"));
         }
         assert_eq!(guarded.callers(), [""; 0]);

@@ -344,15 +344,98 @@ async fn many_http_2_requests_at_once_are_all_answered() {
     let authority = Authority::new();
     let (server, served) = http2(authority.issue(leaf("127.0.0.1"))).await;
     let caller = Arc::new(authority.caller());
+    assert_eq!(caller.answer(&https(&server)).await.status, 200);
+    all_at_once(100, &caller, &server).await;
+    assert_eq!((server.accepted(), served.load(Ordering::SeqCst)), (1, 101));
+}
+
+async fn all_at_once(count: usize, caller: &Arc<Caller>, server: &Server) {
     let mut requests = tokio::task::JoinSet::new();
-    for _ in 0..100 {
-        let (caller, url) = (Arc::clone(&caller), https(&server));
+    for _ in 0..count {
+        let (caller, url) = (Arc::clone(caller), https(server));
         requests.spawn(async move { caller.answer(&url).await.status });
     }
     while let Some(status) = requests.join_next().await {
         assert_eq!(status.unwrap(), 200);
     }
-    assert_eq!(served.load(Ordering::SeqCst), 100);
+}
+
+#[tokio::test]
+async fn requests_beyond_those_that_an_http_2_connection_takes_at_once_get_others() {
+    const AT_ONCE: usize = 8;
+    let authority = Authority::new();
+    let acceptor = http2_acceptor(authority.issue(leaf("127.0.0.1")));
+    // Nobody is answered before all are there.
+    let all = Arc::new(tokio::sync::Barrier::new(AT_ONCE));
+    let server = Server::start(move |stream| {
+        let (acceptor, all) = (acceptor.clone(), Arc::clone(&all));
+        async move {
+            let stream = acceptor.accept(stream).await.unwrap();
+            let service = service_fn(move |request| {
+                let all = Arc::clone(&all);
+                async move {
+                    all.wait().await;
+                    answer(&request)
+                }
+            });
+            let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            http.max_concurrent_streams(2);
+            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+    .await;
+    let caller = Arc::new(authority.caller());
+    for _ in 0..5 {
+        all_at_once(AT_ONCE, &caller, &server).await;
+    }
+    let opened = server.accepted();
+    assert!((AT_ONCE / 2..=AT_ONCE).contains(&opened), "{opened} connections");
+}
+
+/// Answers the first request of an HTTP/2 connection, and the second one with this frame instead.
+async fn answer_once(mut stream: TlsStream<TcpStream>, instead: &[u8]) -> std::io::Result<()> {
+    const PREFACE: usize = 24;
+    const HEADERS: u8 = 1;
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // All of a head and its stream's end: status 200 is number 8 of the static table.
+    const ANSWER: &[u8] = &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
+    stream.write_all(SETTINGS).await?;
+    stream.read_exact(&mut [0; PREFACE]).await?;
+    let mut answers = [ANSWER, instead].into_iter();
+    loop {
+        let mut header = [0; 9];
+        stream.read_exact(&mut header).await?;
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).await?;
+        if header[3] == HEADERS
+            && let Some(answer) = answers.next()
+        {
+            stream.write_all(answer).await?;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_an_http_2_endpoint_says_it_did_not_look_at_is_sent_over_another_connection() {
+    const REFUSED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 3, 0, 0, 0, 7];
+    // The last stream that it looks at is the first.
+    const GONE: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    let authority = Authority::new();
+    for instead in [REFUSED, GONE] {
+        let acceptor = http2_acceptor(authority.issue(leaf("127.0.0.1")));
+        let server = Server::start(move |stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let _ = answer_once(acceptor.accept(stream).await.unwrap(), instead).await;
+            }
+        })
+        .await;
+        let caller = authority.caller();
+        for sent in 1..=5 {
+            assert_eq!(caller.answer(&https(&server)).await.status, 200, "{instead:?}");
+            assert_eq!(server.accepted(), sent, "{instead:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -401,7 +484,7 @@ async fn nothing_in_common_says_so() {
     assert_eq!(failure.kind, ErrorKind::Tls);
     assert_eq!(
         failure.message,
-        "The endpoint and postrider have no TLS version and cipher in common"
+        "The endpoint refused the handshake: no TLS cipher in common, or a client certificate that it misses"
     );
 }
 
