@@ -289,6 +289,9 @@ fn plain(error: &serde_json::Error) -> String {
         {
             text
         }
+        Some("expected u8" | "expected u32" | "expected u64") => {
+            "cannot be taken; expected a whole number that is not below 0, nor far beyond any use".to_owned()
+        }
         Some(expected) => format!("cannot be taken; {expected}"),
         None => "cannot be taken".to_owned(),
     }

@@ -71,6 +71,7 @@ fn in_words(reason: DeadLetterReason, outcome: &OutcomeOf<'_>) -> String {
             "Attempt {attempt} failed, and the event is too large for another: with its headers it exceeds the \
              max.message.bytes of the retry topics; it met: {met}"
         ),
+        DeadLetterReason::Exhausted if attempt == 1 => format!("The only attempt failed; it met: {met}"),
         DeadLetterReason::Exhausted => format!("All {attempt} attempts failed; the last one met: {met}"),
         _ => format!("Attempt {attempt} met what is never tried again: {met}"),
     }

@@ -162,13 +162,22 @@ impl Parts {
 
 async fn connect(address: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, ConnectError> {
     let socket = bound(address, source).map_err(ConnectError::Socket)?;
-    let stream = socket.connect(address).await.map_err(ConnectError::Socket)?;
-    stream.set_nodelay(true).map_err(ConnectError::Socket)?;
-    match stream.peer_addr() {
-        Ok(peer) if peer.ip().to_canonical() == address.ip().to_canonical() && peer.port() == address.port() => {
-            Ok(stream)
-        }
-        _ => Err(ConnectError::Peer),
+    let stream = socket.connect(address).await.map_err(not_connected)?;
+    // A socket that is connected takes both, until the other end takes the connection back.
+    stream.set_nodelay(true).map_err(ConnectError::Reset)?;
+    let peer = stream.peer_addr().map_err(ConnectError::Reset)?;
+    if peer.ip().to_canonical() == address.ip().to_canonical() && peer.port() == address.port() {
+        Ok(stream)
+    } else {
+        Err(ConnectError::Peer)
+    }
+}
+
+/// An endpoint that takes no connections refuses them. One that resets them has taken them.
+fn not_connected(error: std::io::Error) -> ConnectError {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionReset => ConnectError::Reset(error),
+        _ => ConnectError::Socket(error),
     }
 }
 

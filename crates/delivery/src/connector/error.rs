@@ -31,6 +31,9 @@ pub(crate) enum ConnectError {
     /// Refused, unreachable, and others.
     #[error("the connection failed")]
     Socket(#[source] io::Error),
+    /// The endpoint took the connection back as soon as it had made it.
+    #[error("the connection was reset")]
+    Reset(#[source] io::Error),
     /// The socket's peer is another than the one that was dialled.
     #[error("the peer is another than the one dialled")]
     Peer,
@@ -53,6 +56,7 @@ impl ConnectError {
             Self::NoRoute => "The endpoint has no address of the family that postrider calls from".to_owned(),
             Self::TimedOut => "The endpoint could not be connected in time".to_owned(),
             Self::Socket(error) => socket_sentence(error.kind()).to_owned(),
+            Self::Reset(_) => "The endpoint reset the connection before it answered".to_owned(),
             Self::Peer => "The connection reached another machine than the endpoint".to_owned(),
             Self::Proxy(error) => error.to_string(),
             Self::Tls(refusal) => refusal.to_string(),
@@ -72,6 +76,7 @@ impl ConnectError {
                 io::ErrorKind::TimedOut => ErrorKind::ConnectTimeout,
                 _ => ErrorKind::ConnectFailed,
             },
+            Self::Reset(_) => ErrorKind::Reset,
             Self::NoRoute | Self::Peer => ErrorKind::ConnectFailed,
             Self::Proxy(_) => ErrorKind::ProxyFailed,
             Self::Tls(_) => ErrorKind::Tls,

@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 
 /// The longest answer to CONNECT that is read.
 const MAX_HEAD: usize = 8 * 1024;
+/// Informational answers before it.
+const MAX_INFORMATIONAL: usize = 10;
 
 /// Why the proxy did not connect us. The sentences name neither the proxy nor its credentials.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +45,7 @@ pub(super) async fn open(
         .write_all(request.as_bytes())
         .await
         .map_err(TunnelError::Broken)?;
-    let head = read_head(stream).await?;
-    match status(&head).ok_or(TunnelError::Answer)? {
+    match answered(stream).await? {
         200..=299 => Ok(()),
         407 => Err(TunnelError::Credentials),
         other => Err(TunnelError::Status(other)),
@@ -56,6 +57,18 @@ fn request(authority: &str, authorization: Option<&Secret>) -> String {
         format!("proxy-authorization: {}\r\n", value.expose())
     });
     format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n{credentials}\r\n")
+}
+
+/// The status of the proxy's final answer.
+async fn answered(stream: &mut TcpStream) -> Result<u16, TunnelError> {
+    for _ in 0..=MAX_INFORMATIONAL {
+        let head = read_head(stream).await?;
+        match status(&head).ok_or(TunnelError::Answer)? {
+            100..=199 => {}
+            last => return Ok(last),
+        }
+    }
+    Err(TunnelError::Answer)
 }
 
 // One byte at a time, so that nothing behind the head is taken from the tunnel. The head is short, and

@@ -67,6 +67,19 @@ async fn a_server_that_closes_at_once_is_closed_before_response() {
     assert!(server.accepted() <= 2);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_reset_as_soon_as_it_is_made_was_made() {
+    let server = Server::start(|stream| async move {
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    })
+    .await;
+    for _ in 0..300 {
+        let failure = Caller::new().failure(&server.url()).await;
+        let ended = [ErrorKind::ClosedBeforeResponse, ErrorKind::Reset];
+        assert!(ended.contains(&failure.kind), "{failure:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_reset_is_a_reset() {
     let server = Server::start(|mut stream| async move {

@@ -21,7 +21,7 @@ async fn proxy_to(target: SocketAddr) -> Server {
         }
         assert!(head.starts_with("CONNECT shop.example:8080 HTTP/1.1\r\n"), "{head}");
         stream
-            .write_all(b"HTTP/1.1 200 Connection established\r\nx: y\r\n\r\n")
+            .write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connection established\r\nx: y\r\n\r\n")
             .await
             .unwrap();
         let mut target = TcpStream::connect(target).await.unwrap();
