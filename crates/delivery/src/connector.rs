@@ -4,6 +4,7 @@ mod dialer;
 mod error;
 mod frames;
 mod heads;
+mod metered;
 mod tap;
 mod tunnel;
 

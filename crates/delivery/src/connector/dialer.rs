@@ -16,6 +16,7 @@ use tower_service::Service;
 use url::Host;
 
 use super::error::ConnectError;
+use super::metered::Metered;
 use super::tunnel::{self, TunnelError};
 use crate::address::Blocked;
 use crate::egress::{Metrics, Policy, Proxy};
@@ -69,7 +70,7 @@ impl Dialer {
         Self(Arc::new(parts))
     }
 
-    async fn dial(self, uri: Uri) -> Result<TokioIo<TcpStream>, ConnectError> {
+    async fn dial(self, uri: Uri) -> Result<TokioIo<Metered>, ConnectError> {
         let parts = &self.0;
         let target = Target::of(&uri).ok_or(ConnectError::Url)?;
         let stream = match &parts.policy.proxy {
@@ -79,7 +80,7 @@ impl Dialer {
         if let Err(ConnectError::Blocked(why)) = &stream {
             parts.metrics.blocked(*why);
         }
-        stream.map(TokioIo::new)
+        stream.map(|tcp| TokioIo::new(Metered::new(tcp)))
     }
 }
 
@@ -193,7 +194,7 @@ fn bound(address: SocketAddr, source: Option<IpAddr>) -> std::io::Result<TcpSock
 }
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Metered>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 

@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 
 use super::frames::Frames;
 use super::heads::Heads;
+use super::metered::Metered;
 use crate::causes;
 use crate::tls::Refusal;
 
@@ -32,7 +33,7 @@ pub(crate) const ANSWER_BUDGET: u64 = 256 * 1024;
 /// answers arrive interleaved.
 const SHARED_BUDGET: u64 = 1024 * 1024;
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Stream = MaybeHttpsStream<TokioIo<Metered>>;
 
 /// The connection is not as it was left, bytes came unasked, or its other end closed it; or its last answer was
 /// no success. Nothing of the request was written.
@@ -177,6 +178,7 @@ impl Tap {
     }
 
     fn after_read(&mut self, bytes: &[u8]) -> io::Result<()> {
+        metered(self.io.inner_mut()).used(bytes.len() as u64);
         let within = match &mut self.meter {
             Meter::Exchange(exchange) => exchange.note(bytes),
             Meter::Shared(watch, frames) => {
@@ -186,13 +188,13 @@ impl Tap {
                 watch.spend(bytes.len() as u64)
             }
         };
-        if within {
-            Ok(())
-        } else {
-            // HTTP/2 passes the kind on, and not what it is an error of.
-            Err(io::Error::new(OVER_BUDGET, OverBudget))
-        }
+        if within { Ok(()) } else { Err(over_budget()) }
     }
+}
+
+/// HTTP/2 passes the kind on, and not what it is an error of.
+pub(super) fn over_budget() -> io::Error {
+    io::Error::new(OVER_BUDGET, OverBudget)
 }
 
 /// Whether a write begins a request. A body cannot look like this: it is JSON, where a line end stands
@@ -215,8 +217,15 @@ fn has_unread(socket: &TcpStream) -> bool {
 
 fn socket(stream: &Stream) -> &TcpStream {
     match stream {
-        MaybeHttpsStream::Http(tcp) => tcp.inner(),
-        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
+        MaybeHttpsStream::Http(tcp) => tcp.inner().socket(),
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner().socket(),
+    }
+}
+
+fn metered(stream: &mut Stream) -> &mut Metered {
+    match stream {
+        MaybeHttpsStream::Http(tcp) => tcp.inner_mut(),
+        MaybeHttpsStream::Https(tls) => tls.inner_mut().get_mut().0.inner_mut().inner_mut(),
     }
 }
 
