@@ -37,7 +37,15 @@ async fn help_names_every_command() -> Result<()> {
 
 #[tokio::test]
 async fn bad_usage_is_64() -> Result<()> {
-    for arguments in [&["frobnicate"][..], &["run", "--frobnicate"], &["topics"], &[]] {
+    for arguments in [
+        &["frobnicate"][..],
+        &["run", "--frobnicate"],
+        &["topics"],
+        &[],
+        &["replay", "--from", "2h", "--rate", "0"],
+        &["replay", "--from", "2h", "--result", "success"],
+        &["logs", "--retry", "x"],
+    ] {
         let ran = run(arguments).await?;
         assert_eq!(ran.code, Some(64), "{arguments:?}: {ran:?}");
         assert_eq!(ran.stdout, "", "{arguments:?}");

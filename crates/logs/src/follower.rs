@@ -129,10 +129,13 @@ impl Follower {
             self.shared.renew();
             self.shared.progress.set_trouble(None);
             while let Err(again) = self.follow(&mut writer, connection, topic, stop) {
-                if self.recover(&mut writer, &again) {
+                let is_reopened = self.recover(&mut writer, &again);
+                if !matches!(again, Again::Lost(_)) {
+                    wait();
+                }
+                if is_reopened {
                     break;
                 }
-                wait();
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
+use postrider_logs::{BadRetry, Retry};
 use postrider_types::outcome::OutcomeResult;
 use postrider_types::{AccountId, EventType};
 use serde::Deserialize;
@@ -67,7 +68,7 @@ struct Filters {
     #[arg(long, value_parser = result)]
     result: Option<OutcomeResult>,
     /// Only the retry of a number (0 is the first attempt), or true: only retries
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = retry)]
     retry: Option<String>,
     /// Only with a status code
     #[arg(long, value_name = "CODE")]
@@ -87,6 +88,11 @@ struct Filters {
     /// Before a time
     #[arg(long, value_name = "TIME")]
     to: Option<Moment>,
+}
+
+/// As it was written, once it can be read.
+fn retry(text: &str) -> Result<String, BadRetry> {
+    text.parse::<Retry>().map(|_| text.to_owned())
 }
 
 fn result(text: &str) -> Result<OutcomeResult, String> {

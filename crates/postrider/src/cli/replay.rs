@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Subcommand};
+use postrider_replay::config::FASTEST;
+use postrider_replay::request::Ended;
 use postrider_types::{AccountId, EventType, Timestamp, WebhookId};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -50,10 +53,10 @@ pub(crate) struct Replay {
     event: Option<EventType>,
     /// What their last outcome has to be: failed (unless said), skipped or any; or dead_letter, for records that could
     /// not be read as events and can be now
-    #[arg(long)]
-    result: Option<String>,
+    #[arg(long, value_parser = ended)]
+    result: Option<Ended>,
     /// How many are put on their way a second; replay.rate_per_second, unless said
-    #[arg(long, visible_alias = "rate-per-second", value_name = "PER_SECOND")]
+    #[arg(long, visible_alias = "rate-per-second", value_name = "PER_SECOND", value_parser = rates())]
     rate: Option<u32>,
     /// Only counts them
     #[arg(long)]
@@ -85,6 +88,15 @@ struct Show {
     id: String,
     #[command(flatten)]
     remote: Remote,
+}
+
+fn ended(text: &str) -> Result<Ended, String> {
+    let known = Ended::ALL.into_iter().find(|ended| ended.as_str() == text);
+    known.ok_or_else(|| "one of failed, skipped, any, dead_letter".to_owned())
+}
+
+fn rates() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(FASTEST))
 }
 
 impl Replay {
@@ -122,7 +134,7 @@ impl Replay {
             ("webhook", self.webhook.as_ref().map(|webhook| json!(webhook))),
             ("account", self.account.as_ref().map(|account| json!(account))),
             ("event", self.event.map(|event| json!(event))),
-            ("result", self.result.as_ref().map(|result| json!(result))),
+            ("result", self.result.map(|result| json!(result))),
             ("rate_per_second", self.rate.map(|rate| json!(rate))),
             ("dry_run", self.dry_run.then_some(json!(true))),
         ];
