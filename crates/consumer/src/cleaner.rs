@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaResult;
@@ -22,7 +23,8 @@ const CALL: Duration = Duration::from_secs(10);
 pub(crate) struct Cleaner {
     admin: Arc<AdminClient<DefaultClientContext>>,
     runtime: Handle,
-    deleted: HashMap<TopicPartition, i64>,
+    /// Up to where each partition's records are deleted.
+    deleted: Arc<Mutex<HashMap<TopicPartition, i64>>>,
     due: Instant,
 }
 
@@ -32,7 +34,7 @@ impl Cleaner {
         Ok(Self {
             admin,
             runtime,
-            deleted: HashMap::new(),
+            deleted: Arc::default(),
             due: Instant::now() + EVERY,
         })
     }
@@ -50,20 +52,20 @@ impl Cleaner {
         if fresh.is_empty() {
             return;
         }
-        let admin = Arc::clone(&self.admin);
+        let (admin, deleted) = (Arc::clone(&self.admin), Arc::clone(&self.deleted));
         self.runtime.spawn(async move {
-            if let Err(error) = delete(&admin, &fresh).await {
-                warn!(%error, "Committed retry records could not be deleted; trying again in a minute");
+            match delete(&admin, &fresh).await {
+                Ok(()) => deleted.lock().extend(fresh),
+                Err(error) => warn!(%error, "Committed retry records could not be deleted; trying again in a minute"),
             }
         });
     }
 
-    /// The partitions whose commit has moved since the last time.
-    fn fresh(&mut self, committed: Vec<(TopicPartition, i64)>) -> Vec<(TopicPartition, i64)> {
-        let moved = |(key, offset): &(TopicPartition, i64)| *offset > 0 && self.deleted.get(key) != Some(offset);
-        let fresh: Vec<(TopicPartition, i64)> = committed.into_iter().filter(moved).collect();
-        self.deleted.extend(fresh.iter().cloned());
-        fresh
+    /// The partitions whose commit has moved since their records were deleted.
+    fn fresh(&self, committed: Vec<(TopicPartition, i64)>) -> Vec<(TopicPartition, i64)> {
+        let deleted = self.deleted.lock();
+        let moved = |(key, offset): &(TopicPartition, i64)| *offset > 0 && deleted.get(key) != Some(offset);
+        committed.into_iter().filter(moved).collect()
     }
 }
 

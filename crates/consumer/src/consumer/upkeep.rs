@@ -16,6 +16,7 @@ use crate::error::ConsumerError;
 use crate::ledger::MAX_SPAN;
 use crate::looks;
 use crate::orphans::{Lookout, Named, otherwise};
+use crate::setup::Topic;
 
 /// How long the whole subscription waits at most after a topic was left out of it.
 const LEFT_OUT: Duration = Duration::from_secs(10);
@@ -125,8 +126,10 @@ impl Consumer {
                 metrics.lag(&topic, partition.0, (end - base).max(0));
             }
         }
-        for (delay, late) in self.tiers.lags(self.clock.now()) {
-            metrics.parked_lag(delay, late);
+        // Of all delays: one whose partitions are another instance's now is late here no more.
+        let lags = self.tiers.lags(self.clock.now());
+        for delay in self.setup.topics.values().filter_map(Topic::delay) {
+            metrics.parked_lag(delay, lags.get(&delay).copied().unwrap_or_default());
         }
         self.setup.joined.send_if_modified(|joined| {
             let now = self.kafka.context().joined.load(Ordering::Relaxed);
