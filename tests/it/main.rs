@@ -54,6 +54,8 @@ mod signatures;
 #[cfg(test)]
 mod spread;
 #[cfg(test)]
+mod stall;
+#[cfg(test)]
 mod tracing;
 #[cfg(test)]
 mod webhooks;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fail::fail_point;
+use postrider_kafka::rest::rest;
 use postrider_types::delivery::Waiting;
 use postrider_types::{Clock, Event, Owing, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -157,7 +158,12 @@ impl Consumer {
         self.kafka.context().stopping.store(true, Ordering::Relaxed);
         self.setup.stop.cancel();
         drop(outlets);
-        self.stay_until_committed();
+        if matches!(read, Err(ConsumerError::Replaced(_) | ConsumerError::Displaced(_))) {
+            // Whose place another has can commit nothing more.
+            self.tracker.revoke(&self.owned());
+        } else {
+            self.stay_until_committed();
+        }
         read
     }
 
@@ -175,7 +181,7 @@ impl Consumer {
                 }
                 Err(error) => warn!(%error, "The group's offsets cannot be read; trying again"),
             }
-            self.sleep(SHORT_WAIT);
+            rest(&self.setup.runtime, SHORT_WAIT);
         }
     }
 
@@ -203,6 +209,9 @@ impl Consumer {
 
     fn meet(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
         match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::FencedInstanceId) if self.kafka.context().is_away.load(Ordering::Relaxed) => {
+                return Err(ConsumerError::Displaced(error));
+            }
             Some(RDKafkaErrorCode::FencedInstanceId) => return Err(ConsumerError::Replaced(error)),
             Some(RDKafkaErrorCode::AutoOffsetReset) => self.go_astray(),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
@@ -221,22 +230,21 @@ impl Consumer {
         Ok(())
     }
 
+    fn owned(&self) -> Vec<TopicPartition> {
+        self.tracker.spans().into_iter().map(|(key, _)| key).collect()
+    }
+
     /// Keeps the membership, reading nothing, until everything in flight is committed.
     fn stay_until_committed(&mut self) {
         for sleeper in self.tiers.retain(|_| false) {
             sleeper.record.give_back();
         }
-        let owned: Vec<TopicPartition> = self.tracker.spans().into_iter().map(|(key, _)| key).collect();
-        self.pauses.pause(&self.kafka, &owned);
+        self.pauses.pause(&self.kafka, &self.owned());
         while !self.setup.committed.is_cancelled() {
             self.setup.heartbeat.tick();
             // A record or an error that comes now is left for the next start.
             let _ = self.kafka.poll(SLICE);
         }
         info!("Everything in flight is committed; leaving Kafka");
-    }
-
-    fn sleep(&self, time: Duration) {
-        self.setup.runtime.block_on(tokio::time::sleep(time));
     }
 }

@@ -17,6 +17,12 @@ pub enum ConsumerError {
     /// Another process has this instance's place.
     #[error("another process runs with the same instance_id and has taken over; give each its own")]
     Replaced(#[source] KafkaError),
+    /// The group has two requests of this member for its place and keeps to the other one: that happens to a member
+    /// that joins, or that was put out, while Kafka does not answer. A new member takes the place.
+    #[error(
+        "Kafka took this instance, which it had not heard of for too long, for two; a restart joins the group anew"
+    )]
+    Displaced(#[source] KafkaError),
     /// The client failed for good.
     #[error("the Kafka consumer failed for good")]
     Fatal(#[source] KafkaError),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use fail::fail_point;
 use postrider_kafka::committer::Flush;
 use postrider_kafka::connection::{Reachability, log_error, log_line};
+use postrider_kafka::rest::rest;
 use postrider_types::Partition;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
@@ -21,6 +22,7 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset as KafkaOffset, TopicPartitionList};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Start;
@@ -29,11 +31,15 @@ use crate::metrics::Metrics;
 use crate::orphans::Moves;
 use crate::pauses::{Pauses, lift, wake};
 use crate::range::{Outside, outside};
+use crate::setup::Heartbeat;
 use crate::tracker::{TopicPartition, Tracker};
 
 /// How long reading committed offsets may take: it waits for open transactions of the group.
 pub(crate) const OFFSETS_TIMEOUT: Duration = Duration::from_secs(45);
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
+/// What librdkafka's log calls it that the group was not heard of for `session.timeout.ms`. A member without partitions
+/// is told of it in no other way.
+const SESSION_TIMED_OUT: &str = "SESSTMOUT";
 /// Between two tries: some errors are told at once.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -55,17 +61,27 @@ pub struct Context {
     /// Whether the group had committed nothing of the sources when this process began, and has not since.
     pub(crate) group_is_new: AtomicBool,
     pub(crate) joined: AtomicBool,
+    /// The group has not let this member in yet, or has put it out, as one that was not heard of for too long, and has
+    /// not let it in again.
+    pub(crate) is_away: AtomicBool,
     /// How often partitions were given to this instance.
     pub(crate) moves: Moves,
     /// How often they were given to this member of it.
     pub(crate) given: AtomicU64,
     pub(crate) stopping: AtomicBool,
+    /// Fires when reading should end, also while a callback waits for Kafka.
+    pub(crate) stop: CancellationToken,
+    /// Ticks while a callback waits for Kafka: that is no fault of this process.
+    pub(crate) heartbeat: Heartbeat,
     /// For waiting inside the callbacks.
     pub(crate) runtime: Handle,
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == SESSION_TIMED_OUT {
+            self.is_away.store(true, Ordering::Relaxed);
+        }
         log_line(level, facility, message);
     }
 
@@ -134,6 +150,7 @@ impl Context {
         self.read_on(consumer);
         info!(partitions = begun.count(), "Partitions assigned");
         self.joined.store(true, Ordering::Relaxed);
+        self.is_away.store(false, Ordering::Relaxed);
         self.moves.fetch_add(1, Ordering::Relaxed);
         self.given.fetch_add(1, Ordering::Relaxed);
     }
@@ -156,18 +173,20 @@ impl Context {
         loop {
             match consumer.committed_offsets(partitions.clone(), OFFSETS_TIMEOUT) {
                 Ok(committed) => return committed,
-                Err(error) if self.stopping.load(Ordering::Relaxed) => {
+                Err(error) if self.stop.is_cancelled() => {
                     debug!(%error, "Stopping while the committed offsets were being read");
                     return TopicPartitionList::new();
                 }
                 Err(error) => warn!(%error, "The committed offsets cannot be read; trying again"),
             }
-            self.rest();
+            self.ask_again();
         }
     }
 
-    fn rest(&self) {
-        self.runtime.block_on(tokio::time::sleep(ASK_AGAIN));
+    /// Waits before Kafka is asked again.
+    fn ask_again(&self) {
+        self.heartbeat.tick();
+        rest(&self.runtime, ASK_AGAIN);
     }
 
     fn beginning(&self, consumer: &BaseConsumer<Self>, element: &TopicPartitionListElem<'_>) -> Option<Beginning> {
@@ -201,14 +220,14 @@ impl Context {
         loop {
             match consumer.fetch_watermarks(topic, partition, WATERMARKS_TIMEOUT) {
                 Ok(watermarks) => return Some(watermarks),
-                Err(_) if self.stopping.load(Ordering::Relaxed) => return None,
+                Err(_) if self.stop.is_cancelled() => return None,
                 Err(error) => warn!(topic, partition, %error, "A partition's ends cannot be read; trying again"),
             }
             // The client may know an older state of the topic, and say so without asking.
             if let Err(error) = consumer.fetch_metadata(Some(topic), ASK_AGAIN) {
                 debug!(topic, %error, "The topic cannot be asked for");
             }
-            self.rest();
+            self.ask_again();
         }
     }
 
@@ -261,6 +280,9 @@ impl Context {
             .map(|element| (element.topic().into(), Partition(element.partition())))
             .collect();
         if consumer.assignment_lost() {
+            // Whom another process has replaced, that is told of before.
+            let is_replaced = consumer.client().fatal_error().is_some();
+            self.is_away.store(!is_replaced, Ordering::Relaxed);
             warn!(
                 partitions = keys.len(),
                 "Partitions lost; what was in flight for them is delivered again by their new owner"

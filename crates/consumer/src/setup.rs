@@ -37,6 +37,14 @@ impl Topic {
     pub(crate) const fn is_retry(&self) -> bool {
         matches!(self, Self::Retry(_))
     }
+
+    /// The delay of a retry topic.
+    pub(crate) const fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::Retry(delay) => Some(*delay),
+            Self::Source(_) => None,
+        }
+    }
 }
 
 /// What the members of one instance count together.
@@ -160,9 +168,12 @@ impl Setup {
             start: self.config.start,
             group_is_new: AtomicBool::new(true),
             joined: AtomicBool::new(self.has_nothing_yet),
+            is_away: AtomicBool::new(!self.has_nothing_yet),
             moves: Arc::clone(&self.shared.moves),
             given: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            stop: self.stop.clone(),
+            heartbeat: self.heartbeat.clone(),
             runtime: self.runtime.clone(),
         }
     }

@@ -276,7 +276,7 @@ impl Committer {
     }
 
     fn commit(&mut self, batch: &mut Batch, offsets: &dyn OffsetKeeper) -> Result<(), CommitterError> {
-        let mut backoff = FIRST_BACKOFF;
+        let mut tries = Tries::default();
         while !batch.is_empty() {
             self.sequence = self.sequence.wrapping_add(1);
             let begun = Instant::now();
@@ -292,7 +292,7 @@ impl Committer {
             self.last_commit = begun.elapsed();
             let committed = match tried {
                 Ok(()) => true,
-                Err(failed) => self.meet(failed, offsets, &mut backoff)?,
+                Err(failed) => self.meet(failed, offsets, &mut tries)?,
             };
             if committed {
                 self.own.apply(touched);
@@ -322,15 +322,10 @@ impl Committer {
             .publish_in_transaction(batch.records().chain(counts), self.sequence)?;
         fail_point!("k4");
         let memberships = offsets.memberships();
-        let lost = batch.retain(|position| offsets.owns(position));
-        if lost > 0 {
-            debug!(
-                lost,
-                "Partitions were lost while their records were being published; trying without them"
-            );
-            return Err(Failed::from(not_a_member()));
-        }
+        without_lost(batch, offsets)?;
         let commits = offsets.preview(&batch.positions(), self.sequence);
+        // Once more: of what is lost between the two there would be outcomes, and no offset that fences.
+        without_lost(batch, offsets)?;
         let shares = share_out(&commits, memberships).ok_or_else(not_a_member)?;
         let committed = self.publisher.commit(shares);
         committed.map_err(|error| Failed { error, commits })
@@ -355,7 +350,7 @@ impl Committer {
         &mut self,
         mut failed: Failed,
         offsets: &dyn OffsetKeeper,
-        backoff: &mut Duration,
+        tries: &mut Tries,
     ) -> Result<bool, CommitterError> {
         self.metrics.ended(TransactionResult::Aborted);
         self.trouble.note(Some(format!(
@@ -370,7 +365,12 @@ impl Committer {
             // Meanwhile the broker's time for the transaction runs on.
             self.last_commit += begun.elapsed();
             let Err(error) = aborted else {
-                return self.pause(backoff).map(|()| false);
+                self.pause(&mut tries.backoff)?;
+                if tries.is_client_stuck(&failed.error) {
+                    warn!("The Kafka producer has found no way for its records for too long; making a new one");
+                    self.reconnect()?;
+                }
+                return Ok(false);
             };
             warn!(error = error.sentence(), "The transaction could not be aborted");
             // Records that were given up do not tell of fencing; their abort does.
@@ -444,6 +444,39 @@ fn connect(settings: &Settings, reachability: &Reachability) -> Result<Publisher
     .map_err(CommitterError::Client)
 }
 
+/// How often one batch's records may find no way, of one producer: twice `message.timeout.ms`.
+const MOST_TIMED_OUT: u32 = 2;
+
+/// How often one batch was tried.
+#[derive(Debug)]
+struct Tries {
+    backoff: Duration,
+    timed_out: u32,
+}
+
+impl Default for Tries {
+    fn default() -> Self {
+        Self {
+            backoff: FIRST_BACKOFF,
+            timed_out: 0,
+        }
+    }
+}
+
+impl Tries {
+    /// Whether the client is to be made anew. One whose brokers stood still for a while and were not in the cluster's
+    /// answers meanwhile may go on taking them for gone, though it could abort through one of them.
+    fn is_client_stuck(&mut self, failure: &PublishError) -> bool {
+        let timed_out = failure.code() == Some(RDKafkaErrorCode::MessageTimedOut);
+        self.timed_out = if timed_out { self.timed_out + 1 } else { 0 };
+        let is_stuck = self.timed_out >= MOST_TIMED_OUT;
+        if is_stuck {
+            self.timed_out = 0;
+        }
+        is_stuck
+    }
+}
+
 /// A failed publication, and the offsets it would have committed, once they were on their way.
 #[derive(Debug)]
 struct Failed {
@@ -482,6 +515,19 @@ fn of_consumer(error: KafkaError) -> PublishError {
         Some(RDKafkaErrorCode::Fatal) => PublishError::Fatal(error),
         _ => PublishError::Again(error),
     }
+}
+
+/// Takes out of a batch what is another instance's to commit now. If there is any, it was published already.
+fn without_lost(batch: &mut Batch, offsets: &dyn OffsetKeeper) -> Result<(), Failed> {
+    let lost = batch.retain(|position| offsets.owns(position));
+    if lost == 0 {
+        return Ok(());
+    }
+    debug!(
+        lost,
+        "Partitions were lost while their records were being published; trying without them"
+    );
+    Err(Failed::from(not_a_member()))
 }
 
 fn not_a_member() -> PublishError {

@@ -14,6 +14,9 @@ use crate::encode::Limits;
 
 /// What follows the instance's name in that of its second member of a group.
 pub const SECOND: &str = ".retries";
+/// How long a client that hears of no broker waits before it asks those of `kafka.brokers` again; librdkafka's own default
+/// is five minutes.
+const BEGIN_AGAIN_MS: &str = "10000";
 /// What librdkafka puts into one batch, unless it is told otherwise.
 const BATCH_BYTES: usize = 1_000_000;
 
@@ -210,6 +213,8 @@ impl Connection {
     }
 
     fn apply(&self, config: &mut ClientConfig, owned: &[(&str, &str)]) {
+        // A cluster whose brokers all stood still answers for a moment that it has none, and the client lets go of them.
+        config.set("metadata.recovery.rebootstrap.trigger.ms", BEGIN_AGAIN_MS);
         for (name, value) in &self.config.properties {
             config.set(name, &value.0);
         }

@@ -16,6 +16,7 @@ use crate::committer::Mode;
 use crate::connection::Reachability;
 use crate::encode::Outgoing;
 use crate::publisher::{Partitions, PublishError, Publisher};
+use crate::rest::rest;
 
 /// How long one write may take, with all its tries.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -90,7 +91,7 @@ impl Journal {
                     }
                     debug!(why, "A write to the webhooks topic has to be tried again");
                     let pause = GIVE_WAY.mul_f64(rand::rng().random::<f64>());
-                    self.runtime.block_on(tokio::time::sleep(pause));
+                    rest(&self.runtime, pause);
                 }
             }
         }

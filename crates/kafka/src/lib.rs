@@ -9,7 +9,8 @@
 //!    [`offsets::OffsetKeeper`] derives from the same list.
 //!
 //! Reading order: `config`, `connection`, `encode`, `batch`, `offsets`, `publisher`, `committer`, `pending`,
-//! `tail`, `feed`, `lookup`, `record`, `partitions`, `reader`, `search`, `seat`, `journal`, `topics`, `rights`, `access`.
+//! `tail`, `feed`, `lookup`, `record`, `partitions`, `reader`, `search`, `seat`, `rest`, `journal`, `topics`, `rights`,
+//! `access`.
 
 pub mod access;
 pub mod aside;
@@ -29,6 +30,7 @@ pub mod pending;
 pub mod publisher;
 pub mod reader;
 pub mod record;
+pub mod rest;
 pub mod rights;
 pub mod search;
 pub mod seat;

@@ -33,7 +33,7 @@ use std::time::Duration;
 use anyhow::Context;
 use foldhash::HashMap;
 use postrider_admin::{ApiSlot, Health, Server};
-use postrider_consumer::{Consumer, Members, Outlets, Setup};
+use postrider_consumer::{Consumer, ConsumerError, Members, Outlets, Setup};
 use postrider_delivery::Dispatcher;
 use postrider_delivery::client::Clients;
 use postrider_delivery::dispatcher::Parts;
@@ -102,6 +102,11 @@ pub(crate) struct Started {
     pub(crate) address: SocketAddr,
     /// What is still unready.
     pub(crate) health: Health,
+}
+
+/// Whether a run ended because Kafka took this instance for two: the next one takes its place again.
+pub(crate) fn is_displaced(ended: &anyhow::Error) -> bool {
+    matches!(ended.downcast_ref(), Some(ConsumerError::Displaced(_)))
 }
 
 /// Runs the daemon until it is asked to stop and the last outcome is committed.

@@ -24,6 +24,14 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
+    /// The same for one run of several: what ends it ends no other, and what ends the process ends it.
+    pub(crate) fn of_one_run(&self) -> Self {
+        Self {
+            stop: self.stop.child_token(),
+            reload: self.reload.clone(),
+        }
+    }
+
     /// Listens to the process' signals from now on.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use postrider_types::settlement::HeldTotals;
 use postrider_types::{
@@ -17,11 +17,14 @@ use crate::config::ResultsConfig;
 use crate::encode::Limits;
 use crate::offsets::Membership;
 
-/// Owns all it is asked about. Its commits fail as they are told to, and then go well.
+/// Owns all it is asked about, until it is asked for offsets if it loses them then. Its commits fail as they are told to, and then go well.
 #[derive(Debug, Default)]
 struct Keeper {
     fails: Mutex<Vec<RDKafkaErrorCode>>,
     tried: AtomicU64,
+    loses: bool,
+    has_lost: AtomicBool,
+    applied: AtomicU64,
 }
 
 impl Keeper {
@@ -39,14 +42,17 @@ impl OffsetKeeper for Keeper {
     }
 
     fn owns(&self, _: &Position) -> bool {
-        true
+        !self.has_lost.load(Ordering::Relaxed)
     }
 
     fn preview(&self, _: &[&Position], _: u32) -> Vec<OffsetCommit> {
+        self.has_lost.store(self.loses, Ordering::Relaxed);
         Vec::new()
     }
 
-    fn apply(&self, _: &[&Position]) {}
+    fn apply(&self, settled: &[&Position]) {
+        self.applied.fetch_add(settled.len() as u64, Ordering::Relaxed);
+    }
 
     fn is_committed(&self, _: &[OffsetCommit]) -> KafkaResult<bool> {
         Ok(false)
@@ -156,6 +162,22 @@ fn of_two_processes_with_one_name_the_older_ends_and_does_not_take_the_place_bac
     scene.cluster.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &fenced);
     let ended = older.commit(&mut batch(), &keeper);
     assert!(matches!(ended, Err(CommitterError::Replaced(_))), "{ended:?}");
+}
+
+#[test]
+fn of_a_partition_that_is_lost_while_its_offsets_are_worked_out_nothing_is_committed() {
+    let scene = Scene::new();
+    let mut committer = scene.committer(Mode::Transactions);
+    for (loses, applied) in [(false, 1), (true, 0)] {
+        let keeper = Keeper {
+            loses,
+            ..Keeper::default()
+        };
+        let mut batch = batch();
+        committer.commit(&mut batch, &keeper).unwrap();
+        assert_eq!(keeper.applied.load(Ordering::Relaxed), applied, "loses: {loses}");
+        assert_eq!(batch.is_empty(), loses);
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ enum Untimely {
 /// How directly a fault tells what is wrong; the first is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
+    /// What others say of an instance whose place is taken may come of it too.
+    Displaced,
     Cause,
     /// May come of another's fault: the consumer that can commit no more tells why itself, but leaves after the
     /// committer; and a stage that ends drops what it holds.
@@ -36,6 +38,7 @@ enum Rank {
 impl Rank {
     fn of(fault: &anyhow::Error) -> Self {
         match (fault.downcast_ref(), fault.downcast_ref()) {
+            (Some(ConsumerError::Displaced(_)), _) => Self::Displaced,
             (Some(ConsumerError::Abandoned), _) => Self::Abandoned,
             (Some(ConsumerError::Lost(_)), _) | (_, Some(CommitterError::Consumer(_))) => Self::Symptom,
             _ if fault.is::<Untimely>() => Self::Untimely,
@@ -200,6 +203,15 @@ mod tests {
             told([anyhow::Error::from(replaced())].into_iter().chain(followed())),
             cause
         );
+    }
+
+    #[test]
+    fn an_instance_that_is_displaced_is_told_from_one_that_is_replaced_whoever_comes_first() {
+        let fenced = || KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId);
+        let displaced = || ConsumerError::Displaced(fenced()).into();
+        for faults in [[replaced().into(), displaced()], [displaced(), replaced().into()]] {
+            assert_eq!(told(faults), ConsumerError::Displaced(fenced()).to_string());
+        }
     }
 
     #[test]
