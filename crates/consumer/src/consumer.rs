@@ -158,6 +158,9 @@ impl Consumer {
         self.kafka.context().stopping.store(true, Ordering::Relaxed);
         self.setup.stop.cancel();
         drop(outlets);
+        for sleeper in self.tiers.retain(|_| false) {
+            sleeper.record.give_back();
+        }
         if matches!(read, Err(ConsumerError::Replaced(_) | ConsumerError::Displaced(_))) {
             // Whose place another has can commit nothing more.
             self.tracker.revoke(&self.owned());
@@ -236,9 +239,6 @@ impl Consumer {
 
     /// Keeps the membership, reading nothing, until everything in flight is committed.
     fn stay_until_committed(&mut self) {
-        for sleeper in self.tiers.retain(|_| false) {
-            sleeper.record.give_back();
-        }
         self.pauses.pause(&self.kafka, &self.owned());
         while !self.setup.committed.is_cancelled() {
             self.setup.heartbeat.tick();

@@ -17,7 +17,8 @@ use crate::config::ResultsConfig;
 use crate::encode::Limits;
 use crate::offsets::Membership;
 
-/// Owns all it is asked about, until it is asked for offsets if it loses them then. Its commits fail as they are told to, and then go well.
+/// Owns all it is asked about, until it is asked for offsets if it loses them then. Its commits fail as they are told
+/// to, and then go well.
 #[derive(Debug, Default)]
 struct Keeper {
     fails: Mutex<Vec<RDKafkaErrorCode>>,
