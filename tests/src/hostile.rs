@@ -14,8 +14,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// The longest request that is read before it is answered.
 const MAX_REQUEST: usize = 1 << 20;
-/// Between two drops of what drips; eleven of them take less than the 2 s that tests give an attempt.
-const DRIP: Duration = Duration::from_millis(100);
+/// Between two drops of what drips; eleven of them take far less than the 2 s that tests give an attempt, on a busy
+/// machine too.
+const DRIP: Duration = Duration::from_millis(25);
 
 /// What has to become of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
