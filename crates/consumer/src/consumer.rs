@@ -212,10 +212,7 @@ impl Consumer {
 
     fn meet(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::FencedInstanceId) if self.kafka.context().is_away.load(Ordering::Relaxed) => {
-                return Err(ConsumerError::Displaced(error));
-            }
-            Some(RDKafkaErrorCode::FencedInstanceId) => return Err(ConsumerError::Replaced(error)),
+            Some(RDKafkaErrorCode::FencedInstanceId) => return Err(self.fenced(error)),
             Some(RDKafkaErrorCode::AutoOffsetReset) => self.go_astray(),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 debug!(%error, "A subscribed topic does not exist; reading it once it does");
@@ -231,6 +228,15 @@ impl Consumer {
             _ => debug!(%error, "Reading met an error; trying again"),
         }
         Ok(())
+    }
+
+    /// Another has this member's place: a process, or a second request of its own.
+    fn fenced(&self, error: KafkaError) -> ConsumerError {
+        if self.kafka.context().is_away.load(Ordering::Relaxed) {
+            ConsumerError::Displaced(error)
+        } else {
+            ConsumerError::Replaced(error)
+        }
     }
 
     fn owned(&self) -> Vec<TopicPartition> {

@@ -35,7 +35,7 @@ pub enum Topic {
 
 impl Topic {
     pub(crate) const fn is_retry(&self) -> bool {
-        matches!(self, Self::Retry(_))
+        self.delay().is_some()
     }
 
     /// The delay of a retry topic.

@@ -2,8 +2,8 @@
 //!
 //! A pooled connection may have ended while it was idle. When nothing of a request was written to it, or HTTP/2
 //! says that nothing was done with it, the request goes out once more over a connection made for it; a request that
-//! may have been seen is never repeated here. Redirects, cookies, decompression and proxies of the environment do not exist:
-//! nothing below knows them.
+//! may have been seen is never repeated here. Redirects, cookies, decompression and proxies of the environment do
+//! not exist: nothing below knows them.
 
 mod connection;
 mod failure;

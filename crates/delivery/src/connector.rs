@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use self::dialer::{Dialer, Parts};
-pub(crate) use self::error::ConnectError;
+pub(crate) use self::error::{ConnectError, RESET};
 pub(crate) use self::tap::{OVER_BUDGET, OverBudget, Stale, Tap, Watch};
 use crate::egress::{Metrics, Policy};
 use crate::identity::Identity;

@@ -366,7 +366,7 @@ impl Committer {
             self.last_commit += begun.elapsed();
             let Err(error) = aborted else {
                 self.pause(&mut tries.backoff)?;
-                if tries.is_client_stuck(&failed.error) {
+                if tries.note(&failed.error) {
                     warn!("The Kafka producer has found no way for its records for too long; making a new one");
                     self.reconnect()?;
                 }
@@ -464,16 +464,15 @@ impl Default for Tries {
 }
 
 impl Tries {
-    /// Whether the client is to be made anew. One whose brokers stood still for a while and were not in the cluster's
-    /// answers meanwhile may go on taking them for gone, though it could abort through one of them.
-    fn is_client_stuck(&mut self, failure: &PublishError) -> bool {
-        let timed_out = failure.code() == Some(RDKafkaErrorCode::MessageTimedOut);
-        self.timed_out = if timed_out { self.timed_out + 1 } else { 0 };
-        let is_stuck = self.timed_out >= MOST_TIMED_OUT;
-        if is_stuck {
+    /// Notes a failure; tells whether the client is to be made anew. One whose brokers stood still for a while and were
+    /// not in the cluster's answers meanwhile may go on taking them for gone, though it could abort through one of them.
+    fn note(&mut self, failure: &PublishError) -> bool {
+        if failure.code() != Some(RDKafkaErrorCode::MessageTimedOut) {
             self.timed_out = 0;
+            return false;
         }
-        is_stuck
+        self.timed_out = (self.timed_out + 1) % MOST_TIMED_OUT;
+        self.timed_out == 0
     }
 }
 

@@ -129,11 +129,11 @@ impl Follower {
             self.shared.renew();
             self.shared.progress.set_trouble(None);
             while let Err(again) = self.follow(&mut writer, connection, topic, stop) {
-                let is_reopened = self.recover(&mut writer, &again);
+                let opens_again = self.recover(&mut writer, &again);
                 if !matches!(again, Again::Lost(_)) {
                     wait();
                 }
-                if is_reopened {
+                if opens_again {
                     break;
                 }
             }

@@ -22,18 +22,19 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// As the index remembers them.
-    fn numbers(self) -> [i64; 2] {
-        let age = i64::try_from(self.max_age.as_millis());
-        [
-            age.unwrap_or(i64::MAX),
-            i64::try_from(self.max_rows).unwrap_or(i64::MAX),
-        ]
+    fn numbers(self) -> [(&'static str, i64); 2] {
+        let rows = i64::try_from(self.max_rows).unwrap_or(i64::MAX);
+        [("max_age", self.age()), ("max_rows", rows)]
+    }
+
+    /// The age in milliseconds.
+    fn age(self) -> i64 {
+        i64::try_from(self.max_age.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// The first key that is young enough.
     fn youngest_too_old(self, now: Timestamp) -> Key {
-        let [age, _] = self.numbers();
-        Key::at(Timestamp::from_millis(now.as_millis().saturating_sub(age)))
+        Key::at(Timestamp::from_millis(now.as_millis().saturating_sub(self.age())))
     }
 }
 
@@ -41,13 +42,10 @@ impl Writer {
     /// Notes what may be in the index from now on; says whether that is more than it was. Then the topic has to be
     /// read from its beginning, because what was dropped may be wanted again; what is there stays, and is there once.
     pub(crate) fn set_bounds(&mut self, bounds: Bounds) -> rusqlite::Result<bool> {
-        let names = ["max_age", "max_rows"];
         let mut is_wider = false;
-        for (name, number) in names.into_iter().zip(bounds.numbers()) {
-            is_wider |= meta::<i64>(&self.connection, name)?.is_some_and(|before| number > before);
-        }
         let transaction = self.connection.transaction()?;
-        for (name, number) in names.into_iter().zip(bounds.numbers()) {
+        for (name, number) in bounds.numbers() {
+            is_wider |= meta::<i64>(&transaction, name)?.is_some_and(|before| number > before);
             set_meta(&transaction, name, number)?;
         }
         if is_wider {

@@ -7,7 +7,7 @@ use std::io;
 use postrider_types::ErrorKind;
 
 use crate::causes;
-use crate::connector::{ConnectError, OVER_BUDGET, OverBudget, Stale};
+use crate::connector::{ConnectError, OVER_BUDGET, OverBudget, RESET, Stale};
 use crate::reply::Failure;
 use crate::tls::Refusal;
 
@@ -34,7 +34,7 @@ impl Unanswered {
     /// The same, where TLS ended the connection: that is why there is no answer.
     pub(super) fn because(self, refusal: Option<Refusal>) -> Self {
         match (self, refusal) {
-            (Self::Failed(_), Some(refusal)) => Self::Failed(failure(ErrorKind::Tls, &refusal.to_string())),
+            (Self::Failed(_), Some(refusal)) => Self::Failed(refused(refusal)),
             (unanswered, _) => unanswered,
         }
     }
@@ -80,7 +80,7 @@ fn meaning(error: &(dyn Error + 'static)) -> Failure {
         return too_large();
     }
     if let Some(tls) = causes::find::<rustls::Error>(error) {
-        return failure(ErrorKind::Tls, &Refusal::of(tls).to_string());
+        return refused(Refusal::of(tls));
     }
     let in_http = causes::find::<hyper::Error>(error).and_then(meaning_of_http);
     let in_http2 = || causes::find::<h2::Error>(error).and_then(meaning_of_http2);
@@ -122,8 +122,12 @@ fn meaning_of_socket(error: &io::Error) -> Failure {
     }
 }
 
+fn refused(refusal: Refusal) -> Failure {
+    failure(ErrorKind::Tls, &refusal.to_string())
+}
+
 fn reset() -> Failure {
-    failure(ErrorKind::Reset, "The endpoint reset the connection before it answered")
+    failure(ErrorKind::Reset, RESET)
 }
 
 pub(super) fn closed() -> Failure {

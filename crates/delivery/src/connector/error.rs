@@ -10,6 +10,9 @@ use crate::reply::Failure;
 use crate::resolver::LookupError;
 use crate::tls::Refusal;
 
+/// What is said of a connection that the endpoint reset, whether anything was sent by then or not.
+pub(crate) const RESET: &str = "The endpoint reset the connection before it answered";
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
@@ -56,7 +59,7 @@ impl ConnectError {
             Self::NoRoute => "The endpoint has no address of the family that postrider calls from".to_owned(),
             Self::TimedOut => "The endpoint could not be connected in time".to_owned(),
             Self::Socket(error) => socket_sentence(error.kind()).to_owned(),
-            Self::Reset(_) => "The endpoint reset the connection before it answered".to_owned(),
+            Self::Reset(_) => RESET.to_owned(),
             Self::Peer => "The connection reached another machine than the endpoint".to_owned(),
             Self::Proxy(error) => error.to_string(),
             Self::Tls(refusal) => refusal.to_string(),
