@@ -30,6 +30,8 @@ mod isolation;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod leaderless;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod metrics;

@@ -10,10 +10,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use crate::patience::{PATIENCE, until};
 
@@ -184,6 +185,23 @@ impl Topic {
         Ok(())
     }
 
+    /// Creates it with one partition for each of these nodes, which alone has it.
+    ///
+    /// # Errors
+    /// When the broker refuses, or does not answer in time.
+    pub async fn create_on(&self, nodes: &[i32]) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let replicas: Vec<&[i32]> = nodes.iter().map(std::slice::from_ref).collect();
+        let partitions = i32::try_from(nodes.len())?;
+        let topic = NewTopic::new(&self.name, partitions, TopicReplication::Variable(&replicas))
+            .set("min.insync.replicas", "1");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        for created in admin.create_topics([&topic], &options).await? {
+            created.map_err(|(name, code)| anyhow::anyhow!("creating topic {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
     /// Deletes it, and waits until the broker does not know it any more.
     ///
     /// # Errors
@@ -278,6 +296,7 @@ impl Topic {
             .set("isolation.level", isolation)
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "20");
+        let began = Instant::now();
         let consumer: BaseConsumer = config.create()?;
         let partitions = partitions(&consumer, &self.name)?;
         consumer.assign(&at(&self.name, &partitions, Offset::Beginning)?)?;
@@ -287,6 +306,9 @@ impl Topic {
             match consumer.poll(PATIENCE) {
                 Some(Ok(message)) => records.push(Received::new(&message)),
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+                // One node is away; another has what it had.
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure)))
+                    if began.elapsed() < PATIENCE => {}
                 Some(Err(error)) => return Err(error).with_context(|| format!("reading {}", self.name)),
                 None => bail!("{} was not read to its end in {PATIENCE:?}", self.name),
             }
@@ -330,6 +352,22 @@ impl Topic {
         let topic = self.clone();
         let asked = move || partitions(&topic.client().create::<BaseConsumer>()?, &topic.name);
         tokio::task::spawn_blocking(asked).await?
+    }
+
+    /// Whether each of its partitions has a leader.
+    ///
+    /// # Errors
+    /// When no node tells in time.
+    pub async fn is_led(&self) -> anyhow::Result<bool> {
+        let topic = self.clone();
+        tokio::task::spawn_blocking(move || topic.is_led_blocking()).await?
+    }
+
+    fn is_led_blocking(&self) -> anyhow::Result<bool> {
+        let consumer: BaseConsumer = self.client().create()?;
+        let metadata = consumer.fetch_metadata(Some(&self.name), PATIENCE)?;
+        let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(partitions.all(|partition| partition.leader() >= 0))
     }
 
     /// How many offsets it has: of a topic without transactions and compaction, how many records.

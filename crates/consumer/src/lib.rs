@@ -16,6 +16,7 @@
 //!
 //! Reading order: `config`, `decode`, `ledger`, `tracker`, `retry_tiers`, `rebalance`, `setup`, `consumer`.
 
+mod beginnings;
 mod cleaner;
 pub mod config;
 pub mod consumer;

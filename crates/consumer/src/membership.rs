@@ -9,7 +9,8 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use crate::rebalance::{Context, OFFSETS_TIMEOUT};
+use crate::beginnings::OFFSETS_TIMEOUT;
+use crate::rebalance::Context;
 use crate::tracker::Tracker;
 
 /// One member of the group, and the topics it reads.

@@ -1,8 +1,7 @@
 //! What happens when the group's partitions move: ours to take, ours to give, ours no more.
 //!
-//! A partition begins where its commit says, with what the commit's metadata says is settled, read in
-//! the same call. A partition that is given back is drained first, and its last commit made, while it
-//! is still ours. A partition that was lost is forgotten at once.
+//! A partition that is given back is drained first, and its last commit made, while it is still ours. A partition that
+//! was lost is forgotten at once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,15 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fail::fail_point;
+use parking_lot::Mutex;
 use postrider_kafka::committer::Flush;
 use postrider_kafka::connection::{Reachability, log_error, log_line};
-use postrider_kafka::rest::rest;
 use postrider_types::Partition;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset as KafkaOffset, TopicPartitionList};
 use tokio::runtime::Handle;
@@ -26,23 +24,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Start;
-use crate::ledger::{Ledger, decode};
 use crate::metrics::Metrics;
 use crate::orphans::Moves;
-use crate::pauses::{Pauses, lift, wake};
-use crate::range::{Outside, outside};
+use crate::pauses::{Pauses, wake};
 use crate::setup::Heartbeat;
 use crate::tracker::{TopicPartition, Tracker};
 
-/// How long reading committed offsets may take: it waits for open transactions of the group.
-pub(crate) const OFFSETS_TIMEOUT: Duration = Duration::from_secs(45);
-const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 /// What librdkafka's log calls it that the group was not heard of for `session.timeout.ms`. A member without partitions
 /// is told of it in no other way.
 const SESSION_TIMED_OUT: &str = "SESSTMOUT";
-/// Between two tries: some errors are told at once.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-
 /// What the callbacks need to know.
 #[derive(Debug)]
 pub struct Context {
@@ -50,6 +40,8 @@ pub struct Context {
     /// What this member reads.
     pub(crate) topics: Arc<HashSet<Arc<str>>>,
     pub(crate) pauses: Arc<Pauses>,
+    /// This member's partitions that cannot be read yet, because nobody leads them.
+    pub(crate) late: Mutex<Vec<TopicPartition>>,
     pub(crate) flush: Flush,
     pub(crate) reachability: Reachability,
     pub(crate) metrics: Metrics,
@@ -109,46 +101,19 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Where a partition begins.
-struct Beginning {
-    ledger: Ledger,
-    /// Nothing was committed before.
-    is_first: bool,
-}
-
 impl Context {
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
-        let mut begun = TopicPartitionList::new();
-        let mut first = TopicPartitionList::new();
         let (own, foreign) = self.sorted(partitions);
-        if own.count() > 0 {
-            let committed = self.committed(consumer, &own);
-            for element in committed.elements() {
-                let Some(beginning) = self.beginning(consumer, &element) else {
-                    continue;
-                };
-                let offset = KafkaOffset::Offset(beginning.ledger.base());
-                if beginning.is_first {
-                    add(&mut first, &element, offset);
-                }
-                add(&mut begun, &element, offset);
-                self.tracker
-                    .assign(element.topic().into(), Partition(element.partition()), beginning.ledger);
-            }
-        }
-        if begun.count() > 0 {
-            self.group_is_new.store(false, Ordering::Relaxed);
-        }
-        self.commit_start(consumer, &first);
-        lift(consumer, &begun);
+        let mut begun = self.begin(consumer, &own);
         for element in foreign.elements() {
-            add(&mut begun, &element, KafkaOffset::End);
+            let added = begun.add_partition_offset(element.topic(), element.partition(), KafkaOffset::End);
+            added.expect("the end can always be set");
         }
         if let Err(error) = consumer.incremental_assign(&begun) {
             error!(%error, "The assigned partitions cannot be read");
         }
         self.read_on(consumer);
-        info!(partitions = begun.count(), "Partitions assigned");
+        info!(partitions = partitions.count(), "Partitions assigned");
         self.joined.store(true, Ordering::Relaxed);
         self.is_away.store(false, Ordering::Relaxed);
         self.moves.fetch_add(1, Ordering::Relaxed);
@@ -166,111 +131,6 @@ impl Context {
             list.add_partition(element.topic(), element.partition());
         }
         (own, foreign)
-    }
-
-    /// What the group committed; asked again until it is known, because nothing may be read before.
-    fn committed(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> TopicPartitionList {
-        loop {
-            match consumer.committed_offsets(partitions.clone(), OFFSETS_TIMEOUT) {
-                Ok(committed) => return committed,
-                Err(error) if self.stop.is_cancelled() => {
-                    debug!(%error, "Stopping while the committed offsets were being read");
-                    return TopicPartitionList::new();
-                }
-                Err(error) => warn!(%error, "The committed offsets cannot be read; trying again"),
-            }
-            self.ask_again();
-        }
-    }
-
-    /// Waits before Kafka is asked again.
-    fn ask_again(&self) {
-        self.heartbeat.tick();
-        rest(&self.runtime, ASK_AGAIN);
-    }
-
-    fn beginning(&self, consumer: &BaseConsumer<Self>, element: &TopicPartitionListElem<'_>) -> Option<Beginning> {
-        let (topic, partition) = (element.topic(), element.partition());
-        let (low, high) = self.watermarks(consumer, topic, partition)?;
-        let KafkaOffset::Offset(committed) = element.offset() else {
-            let base = self.first_offset(topic, low, high);
-            return Some(Beginning {
-                ledger: Ledger::new(base, &[]),
-                is_first: true,
-            });
-        };
-        if let Some((why, there)) = outside(committed, low, high) {
-            self.note_outside(&(topic.into(), Partition(partition)), why, committed, there);
-            return Some(Beginning {
-                ledger: Ledger::new(there, &[]),
-                is_first: false,
-            });
-        }
-        let settled = decode(committed, element.metadata()).unwrap_or_else(|error| {
-            error!(topic, partition, committed, %error, "What is settled above the committed offset is unknown; delivering from there");
-            Vec::new()
-        });
-        Some(Beginning {
-            ledger: Ledger::new(committed, &settled),
-            is_first: false,
-        })
-    }
-
-    fn watermarks(&self, consumer: &BaseConsumer<Self>, topic: &str, partition: i32) -> Option<(i64, i64)> {
-        loop {
-            match consumer.fetch_watermarks(topic, partition, WATERMARKS_TIMEOUT) {
-                Ok(watermarks) => return Some(watermarks),
-                Err(_) if self.stop.is_cancelled() => return None,
-                Err(error) => warn!(topic, partition, %error, "A partition's ends cannot be read; trying again"),
-            }
-            // The client may know an older state of the topic, and say so without asking.
-            if let Err(error) = consumer.fetch_metadata(Some(topic), ASK_AGAIN) {
-                debug!(topic, %error, "The topic cannot be asked for");
-            }
-            self.ask_again();
-        }
-    }
-
-    fn first_offset(&self, topic: &str, low: i64, high: i64) -> i64 {
-        let is_source = self.sources.iter().any(|source| &**source == topic);
-        // A partition that was added to a group that reads already holds only what came after.
-        let may_skip = is_source && self.start == Start::Latest && self.group_is_new.load(Ordering::Relaxed);
-        if may_skip { high } else { low }
-    }
-
-    pub(crate) fn note_outside(&self, (topic, partition): &TopicPartition, why: Outside, wanted: i64, there: i64) {
-        let (topic, partition) = (&**topic, partition.0);
-        match why {
-            Outside::Removed => {
-                self.metrics.lost(topic, there.abs_diff(wanted));
-                error!(
-                    topic,
-                    partition, wanted, there, "Kafka removed records before they were read; going on with the oldest"
-                );
-            }
-            Outside::MadeAnew => warn!(topic, partition, "A topic was made anew; reading it from its beginning"),
-            Outside::CutOff => error!(
-                topic,
-                partition, wanted, there, "Kafka lost the end of a partition; going on with what comes next"
-            ),
-        }
-    }
-
-    /// A start that is not committed would be chosen anew after a restart.
-    fn commit_start(&self, consumer: &BaseConsumer<Self>, first: &TopicPartitionList) {
-        if first.count() == 0 {
-            return;
-        }
-        let Err(error) = consumer.commit(first, CommitMode::Sync) else {
-            return;
-        };
-        // The beginning is the same whenever it is chosen, and members join at every start.
-        let is_usual = error.rdkafka_error_code() == Some(RDKafkaErrorCode::RebalanceInProgress);
-        if is_usual && self.start != Start::Latest {
-            debug!(%error, "Where reading starts is committed with the first outcomes");
-        } else {
-            warn!(%error, "Where reading starts could not be committed; it is committed with the first outcomes");
-        }
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
@@ -294,17 +154,18 @@ impl Context {
         }
         self.tracker.revoke(&keys);
         self.pauses.forget(&keys);
+        self.late.lock().retain(|key| !keys.contains(key));
         for (topic, partition) in &keys {
             self.metrics.forget_lag(topic, partition.0);
         }
-        if let Err(error) = consumer.incremental_unassign(partitions) {
+        if let Err(error) = consumer.incremental_unassign(&read_of(consumer, partitions)) {
             error!(%error, "The revoked partitions cannot be given back");
         }
         self.read_on(consumer);
     }
 
     /// The client pauses all partitions while the group rebalances, those too that stay.
-    fn read_on(&self, consumer: &BaseConsumer<Self>) {
+    pub(crate) fn read_on(&self, consumer: &BaseConsumer<Self>) {
         if self.stopping.load(Ordering::Relaxed) {
             return;
         }
@@ -315,7 +176,17 @@ impl Context {
     }
 }
 
-fn add(list: &mut TopicPartitionList, element: &TopicPartitionListElem<'_>, offset: KafkaOffset) {
-    let added: KafkaResult<()> = list.add_partition_offset(element.topic(), element.partition(), offset);
-    added.expect("a non-negative offset, or the end, can always be set");
+/// Those of these partitions that the client reads: it refuses to let go of others, such as are late.
+fn read_of(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> TopicPartitionList {
+    let Ok(assignment) = consumer.assignment() else {
+        return partitions.clone();
+    };
+    let mut read = TopicPartitionList::new();
+    for element in partitions.elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        if assignment.find_partition(topic, partition).is_some() {
+            read.add_partition(topic, partition);
+        }
+    }
+    read
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use foldhash::HashMap;
+use parking_lot::Mutex;
 use postrider_kafka::committer::Flush;
 use postrider_kafka::connection::Reachability;
 use postrider_types::settlement::HeldTotals;
@@ -17,10 +18,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::beginnings::OFFSETS_TIMEOUT;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::orphans::Moves;
-use crate::rebalance::{Context, OFFSETS_TIMEOUT};
+use crate::rebalance::Context;
 use crate::retry_tiers::Steps;
 use crate::tracker::Tracker;
 
@@ -160,6 +162,7 @@ impl Setup {
             tracker: Arc::clone(tracker),
             topics: self.names(),
             pauses: Arc::default(),
+            late: Mutex::default(),
             flush: self.flush.clone(),
             reachability: self.reachability.clone(),
             metrics: self.metrics.clone(),

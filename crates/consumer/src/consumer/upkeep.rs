@@ -52,6 +52,7 @@ impl Consumer {
         }
         self.passing_due = now + PASSING;
         self.find_the_way();
+        self.kafka.context().begin_late(&self.kafka);
         let Ok(positions) = self.kafka.position() else { return };
         for element in positions.elements() {
             if let rdkafka::Offset::Offset(position) = element.offset() {
@@ -117,7 +118,7 @@ impl Consumer {
         metrics.held_events.set(gauge(totals.events()));
         metrics.held_bytes.set(gauge(totals.bytes()));
         // The other member adds its own.
-        let resting = self.pauses.len();
+        let resting = self.pauses.len() + self.kafka.context().late.lock().len();
         let before = std::mem::replace(&mut self.resting, resting);
         metrics.paused.add(gauge(resting as u64) - gauge(before as u64));
         metrics.kafka_up.set(i64::from(self.setup.reachability.is_up()));
