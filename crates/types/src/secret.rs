@@ -1,9 +1,11 @@
-//! A value that must not be shown: its `Debug` and its `Serialize` print a mask.
+//! A value that must not be shown: its `Debug` and its `Serialize` print a mask, and its memory is wiped once nobody
+//! has it any more.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
+use zeroize::Zeroize as _;
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "********";
@@ -23,6 +25,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
