@@ -53,7 +53,7 @@ run-chaos:
 		--no-fail-fast --test chaos -- --test-threads=1 $(ARGS)
 
 .PHONY: check
-check: build-tools check-format check-lint check-docs check-dependencies ## Format, lints, docs, dependencies
+check: build-tools lint-tools check-format check-lint check-docs check-dependencies ## Format, lints, docs, dependencies
 
 .PHONY: check-format
 check-format:
@@ -162,6 +162,10 @@ clean: ## Stop Kafka, remove its data and everything built
 .PHONY: build-tools
 build-tools:
 	@.ci/setup build
+
+.PHONY: lint-tools
+lint-tools:
+	@.ci/setup lint
 
 .PHONY: kafka-tools
 kafka-tools:
