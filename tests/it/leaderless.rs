@@ -80,3 +80,32 @@ async fn what_others_lead_is_delivered_at_once_and_the_rest_when_its_leader_is_b
     assert_eq!(scene.outcomes(13).await?.len(), 13);
     daemon.stop().await.map(drop)
 }
+
+/// All partitions are of the node that is away: they are moved without ever having been read.
+#[tokio::test]
+async fn partitions_without_a_leader_move_between_instances_and_are_each_read_once() -> Result<()> {
+    let broker = three_nodes().await?;
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::on(&broker, "late-moves").await?;
+    scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
+    scene.topic("moves").create_on(&[2, 2, 2, 2]).await?;
+    let source = json!({ "topic": scene.topic("moves").name(), "event": "tracking_update" });
+    scene.config["consumer"]["sources"] = json!([source]);
+    scene.create_topics().await?;
+    let events = || (0..4).map(|partition| Sent::value(sample("tracking_update")).partition(partition));
+    let mut first = Daemon::start(&scene.write_instance("a")?).await?;
+    scene.topic("moves").produce(events()).await?;
+    scene.outcomes(4).await?;
+    first.stop().await?;
+
+    scene.topic("moves").produce(events()).await?;
+    broker.node("kill9", NODE).await?;
+    gone(&scene).await?;
+    first.restart().await?;
+    let mut second = Daemon::start(&scene.write_instance("b")?).await?;
+    second.says("it is read once they can").await?;
+    broker.node("restart", NODE).await?;
+    assert_eq!(scene.outcomes(8).await?.len(), 8);
+    first.stop().await?;
+    second.stop().await.map(drop)
+}
