@@ -155,3 +155,26 @@ async fn a_tracking_number_a_delivery_and_a_terminal_tell_the_same() -> Result<(
     assert!(nothing.stdout.contains("Nothing is known of nobody"), "{nothing:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_order_that_is_written_with_escapes_and_an_event_that_is_named_by_a_header_are_found() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut scene = Scene::new("explain-named").await?;
+    scene.webhooks([webhook("wh_up", receiver.url("/up"), &["tracking_update"])]);
+    let daemon = scene.start().await?;
+    let escaped = Sent::value(r#"{"OrderID":"caf\u00e9\/12"}"#);
+    let named = Sent::value(r#"{"OrderID":"4712"}"#).header("event-id", "evt-4712");
+    scene.topic("tracking").produce([escaped, named]).await?;
+    scene.outcomes(2).await?;
+    for (subject, order) in [("caf%C3%A9%2F12", "café/12"), ("evt-4712", "4712")] {
+        let told = until("the record to be settled", PATIENCE, || async {
+            let told = explained(&daemon, subject).await?;
+            Ok((told["events"][0]["record"] == "settled").then_some(told))
+        })
+        .await?;
+        assert_eq!(told["events"][0]["order_id"], order, "{told:#}");
+        assert_eq!(told["events"][0]["webhooks"][0]["matches"], true, "{told:#}");
+        assert_eq!(delivery(&told, "wh_up")["state"], "success", "{told:#}");
+    }
+    Ok(())
+}

@@ -126,6 +126,9 @@ impl Rejection {
     }
 }
 
+/// The headers that give an event its id; the first that is there counts.
+pub const EVENT_ID: [&str; 2] = ["event-id", "ce_id"];
+
 /// Reads a source record as an event.
 ///
 /// # Errors
@@ -186,7 +189,7 @@ fn text<'a>(headers: &'a [Header], names: [&str; 2]) -> Option<Result<&'a str, s
 }
 
 fn event_id(headers: &[Header], origin: &Origin) -> Result<EventId, Rejection> {
-    let Some(id) = text(headers, ["event-id", "ce_id"]) else {
+    let Some(id) = text(headers, EVENT_ID) else {
         return Ok(EventId::from(origin));
     };
     id.ok()

@@ -137,7 +137,7 @@ impl Places {
             KafkaResult::Ok(gathered.take(searched))
         };
         let results = look(std::slice::from_ref(&self.results), &|record| {
-            subject.is_in(record.value())
+            subject.is_in_outcome(record.value())
         })?;
         let retries = look(&self.retries(&searcher)?, &|record| may_be_parked(subject, record))?;
         let dead = look(std::slice::from_ref(&self.dead_letters), &|record| {
@@ -177,7 +177,7 @@ impl Places {
         for (topic, default) in topics {
             let wanted = |record: &Glimpse<'_>| match place {
                 Some(place) => (place.partition, place.offset) == (record.partition(), record.offset()),
-                None => subject.is_in(record.value()) || subject.is_in(record.key()),
+                None => may_be_meant(subject, record),
             };
             let mut searched = searcher.search(std::slice::from_ref(topic), &bounds, wanted)?;
             searched.is_complete |= place.is_some() && !searched.found.is_empty();
@@ -206,12 +206,18 @@ fn may_be_parked(subject: &Subject, record: &Glimpse<'_>) -> bool {
     if subject.place().is_some() {
         return subject.is_in_state(state);
     }
-    subject.is_in(record.value()) || subject.is_in(state)
+    subject.is_in_payload(record.value()) || subject.is_in(state)
+}
+
+/// Whether a source's record, or what was kept of it, can be meant: by what it says, by its key, by the id it was given.
+fn may_be_meant(subject: &Subject, record: &Glimpse<'_>) -> bool {
+    let mut given = decode::EVENT_ID.iter().filter_map(|name| record.header(name));
+    subject.is_in_payload(record.value()) || subject.is_in(record.key()) || given.any(|id| subject.is_header(id))
 }
 
 fn may_be_dead(subject: &Subject, record: &Glimpse<'_>) -> bool {
     let Some(place) = subject.place() else {
-        return subject.is_in(record.value()) || subject.is_in(record.key());
+        return may_be_meant(subject, record);
     };
     // More than this offset of another partition matches too; who reads it compares the whole place.
     let offset = place.origin.offset.to_string();

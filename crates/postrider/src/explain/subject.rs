@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
+use memchr::memchr;
 use memchr::memmem::Finder;
-use postrider_types::{Event, Offset, Origin, Outcome, Partition, Timestamp, WebhookId};
+use postrider_consumer::decode::scan;
+use postrider_types::{Event, Facts, Offset, Origin, Outcome, Partition, Timestamp, WebhookId};
 
 /// What was asked for, as it can be looked for.
 #[derive(Debug, Clone)]
@@ -54,6 +56,22 @@ impl Subject {
         self.text.find(bytes).is_some()
     }
 
+    /// Whether a payload can concern it. JSON may write any text with escapes, so one that has some is read.
+    pub(super) fn is_in_payload(&self, value: &[u8]) -> bool {
+        self.is_in(value) || has_escapes(value) && scan(value).is_ok_and(|scan| self.is_among(&scan.facts))
+    }
+
+    /// Whether a record of the results topic can concern it.
+    pub(super) fn is_in_outcome(&self, value: &[u8]) -> bool {
+        let is_of = |outcome: Outcome| self.is_of(&outcome);
+        self.is_in(value) || has_escapes(value) && serde_json::from_slice(value).is_ok_and(is_of)
+    }
+
+    /// Whether it is the value of a header that names an event.
+    pub(super) fn is_header(&self, value: &[u8]) -> bool {
+        self.text.needle() == value
+    }
+
     /// Whether a retry record's state can concern it, if it is a place.
     pub(super) fn is_in_state(&self, state: &[u8]) -> bool {
         self.place.is_some() && self.state.find(state).is_some()
@@ -61,11 +79,12 @@ impl Subject {
 
     /// Whether an event is meant.
     pub(super) fn is(&self, event: &Event) -> bool {
-        let facts = &event.facts;
+        self.is_at(&event.origin) || self.is_text(event.id.as_str()) || self.is_among(&event.facts)
+    }
+
+    fn is_among(&self, facts: &Facts) -> bool {
         let ids = [&facts.order_id, &facts.transaction_id, &facts.tracking];
-        self.is_at(&event.origin)
-            || self.is_text(event.id.as_str())
-            || ids.into_iter().flatten().any(|id| self.is_text(id))
+        ids.into_iter().flatten().any(|id| self.is_text(id))
     }
 
     /// Whether an outcome's event is meant.
@@ -84,6 +103,10 @@ impl Subject {
     fn is_text(&self, id: &str) -> bool {
         self.text.needle() == id.as_bytes()
     }
+}
+
+fn has_escapes(json: &[u8]) -> bool {
+    memchr(b'\\', json).is_some()
 }
 
 /// The source record of an outcome; a Test has none.

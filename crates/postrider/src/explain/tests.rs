@@ -127,6 +127,26 @@ fn a_delivery_id_names_a_record_and_a_webhook_also_where_topics_hold_dots_and_da
 }
 
 #[test]
+fn what_a_payload_writes_with_escapes_is_found_and_what_only_looks_like_it_is_not() {
+    let subject = Subject::new("café 12/34");
+    for (payload, is_found) in [
+        (r#"{"OrderID":"café 12/34"}"#, true),
+        (r#"{"OrderID":"caf\u00e9 12\/34"}"#, true),
+        (r#"{"tracking":"\u0063afé 12/34"}"#, true),
+        (r#"{"OrderID":"caf\u00e9 12\/345"}"#, false),
+        (r#"{"note":"caf\u00e9 12\/34"}"#, false),
+        (r#"{"OrderID":"caf\u00e9 12\/34""#, false),
+        (r#"{"OrderID":"cafe 12/34"}"#, false),
+    ] {
+        assert_eq!(subject.is_in_payload(payload.as_bytes()), is_found, "{payload}");
+    }
+    let quoted = Subject::new(r#"a"b"#);
+    let mut outcome = outcome(3, 1, "success", None);
+    outcome.order_id = Some(r#"a"b"#.into());
+    assert!(quoted.is_in_outcome(&serde_json::to_vec(&outcome).unwrap()));
+}
+
+#[test]
 fn an_order_is_told_with_matches_why_nots_and_attempts() {
     let told = tell(
         ORDER,
