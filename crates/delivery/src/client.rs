@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use hickory_resolver::net::NetError;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 use postrider_types::ErrorKind;
 use rustls::ClientConfig;
@@ -265,9 +265,21 @@ impl<H: Fn() -> HeaderMap> Outgoing<'_, H> {
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = (self.headers)();
         let headers = request.headers_mut();
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(ACCEPT_ENCODING, as_it_is());
         request
     }
+}
+
+/// Answers are not unpacked, so they are to come unpacked.
+const fn as_it_is() -> HeaderValue {
+    HeaderValue::from_static("identity")
+}
+
+/// Adds what an HTTP/1 request has beside its own headers when it is on the wire; the length is hyper's.
+pub(crate) fn complete(headers: &mut HeaderMap, endpoint: &Endpoint, body: &Bytes) {
+    headers.insert(ACCEPT_ENCODING, as_it_is());
+    headers.insert(HOST, endpoint.host().clone());
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
 }
 
 /// Waits for something, until `end`. It is asked for first, because a body is read only when it is wanted; then the

@@ -8,7 +8,7 @@ use hyper::HeaderMap;
 use postrider_types::{ErrorKind, Fault, Webhook};
 
 use crate::address::Blocked;
-use crate::client::{Client, Clients};
+use crate::client::{self, Client, Clients};
 use crate::egress::Policy;
 use crate::endpoint::{BadUrl, Endpoint};
 use crate::headers::{self, BadHeader, Sending};
@@ -103,6 +103,13 @@ impl Target {
     #[must_use]
     pub fn headers(&self, sending: &Sending<'_>) -> HeaderMap {
         headers::of_request(&self.headers, &self.keys, sending)
+    }
+
+    /// The headers of one request, those that the client adds included.
+    pub(crate) fn transmitted(&self, sending: &Sending<'_>) -> HeaderMap {
+        let mut headers = self.headers(sending);
+        client::complete(&mut headers, &self.endpoint, &sending.event.body);
+        headers
     }
 
     /// Sends one request and waits for what comes, at most for the webhook's timeout or else

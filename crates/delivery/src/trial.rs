@@ -75,7 +75,7 @@ impl Trials {
             webhook,
             headers: target
                 .as_ref()
-                .map(|target| target.headers(&sending))
+                .map(|target| target.transmitted(&sending))
                 .unwrap_or_default(),
             came: came.map_err(|failure| scrubbed(&scrubber, failure)),
             scrubber,

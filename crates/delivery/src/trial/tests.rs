@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use postrider_types::webhook::{BasicAuth, CustomHeader, Signing};
 use postrider_types::{EventId, Secret};
 use prometheus::Registry;
@@ -64,6 +66,15 @@ async fn everything_transmitted_is_told_and_published_without_a_secret() {
         ("POST", MASK)
     );
     assert_eq!(told.request.headers["x-api-key"], MASK);
+    let transmitted = receiver.requests().remove(0).headers;
+    let names = |told: &BTreeMap<String, String>| told.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(
+        names(&told.request.headers),
+        transmitted.keys().map(ToString::to_string).collect()
+    );
+    for name in ["host", "content-length", "accept-encoding"] {
+        assert_eq!(told.request.headers[name], transmitted[name].to_str().unwrap());
+    }
     assert!(told.request.headers["webhook-signature"].starts_with("v1,"));
     assert_eq!(told.request.body.as_bytes(), event.body);
     assert_eq!(told.response.as_ref().unwrap().status, 200);
