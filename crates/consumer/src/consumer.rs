@@ -11,7 +11,7 @@ use std::time::Duration;
 use fail::fail_point;
 use postrider_kafka::rest::rest;
 use postrider_types::delivery::Waiting;
-use postrider_types::{Clock, Event, Owing, Record};
+use postrider_types::{Clock, Event, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::time::Instant;
@@ -55,8 +55,6 @@ struct Sleeper {
     event: Arc<Event>,
     carrier: Box<Waiting>,
     record: Record,
-    /// Counts it as owed while it waits here.
-    _owing: Option<Owing>,
 }
 
 /// The reading side of one instance, or a part of it: one member of the group.

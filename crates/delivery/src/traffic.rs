@@ -352,9 +352,6 @@ impl Traffic {
     fn owe(&self, delivery: &mut Delivery) {
         let (webhook, since) = (&delivery.webhook.id, delivery.event.time());
         delivery.share.owes(self.undelivered.hold(webhook, since));
-        if let Some(due) = delivery.due {
-            self.undelivered.came_back(webhook, since, due);
-        }
     }
 
     fn settle(&mut self, share: Share, resolution: Resolution) {

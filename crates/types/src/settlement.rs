@@ -222,6 +222,7 @@ pub struct Record {
     inner: Option<(Position, Held)>,
     released: Option<WebhookId>,
     losses: Losses,
+    owing: Option<Owing>,
 }
 
 impl Record {
@@ -231,12 +232,19 @@ impl Record {
             inner: Some((position, held)),
             released: None,
             losses: losses.clone(),
+            owing: None,
         }
     }
 
     /// Says that it is the parked delivery of a webhook.
     pub fn releasing(mut self, webhook: WebhookId) -> Self {
         self.released = Some(webhook);
+        self
+    }
+
+    /// Counts the one delivery that it is as owed until that is closed or lost.
+    pub fn owing(mut self, owing: Owing) -> Self {
+        self.owing = Some(owing);
         self
     }
 
@@ -268,7 +276,7 @@ impl Record {
             record: Some(Arc::clone(&shared)),
             is_alone: deliveries.get() == 1,
             losses: self.losses.clone(),
-            owing: None,
+            owing: self.owing.take(),
         };
         std::iter::repeat_with(share).take(deliveries.get()).collect()
     }
@@ -365,7 +373,9 @@ pub struct Arrival {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, Timestamp};
     use crate::position::{AssignmentNumber, Offset, Partition};
+    use crate::undelivered::Undelivered;
 
     fn record(totals: &Arc<HeldTotals>, losses: &Losses) -> Record {
         let position = Position {
@@ -393,6 +403,25 @@ mod tests {
         assert_eq!((totals.events(), totals.bytes()), (1, 100));
         drop(settled);
         assert_eq!((totals.events(), totals.bytes(), losses.count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_a_record_owes_is_owed_until_it_is_settled_or_its_share_is() {
+        let undelivered = Undelivered::new(Clock::starting_at(Timestamp::from_millis(10_000)));
+        let owing = || undelivered.hold(&WebhookId::new("wh").unwrap(), Timestamp::from_millis(5_000));
+        let is_owed = || !undelivered.ages().is_empty();
+        let (totals, losses) = (Arc::default(), Losses::default());
+
+        let skipped = record(&totals, &losses).owing(owing());
+        assert!(is_owed());
+        drop(skipped.settle(Vec::new()));
+        assert!(!is_owed());
+
+        let one = NonZeroUsize::new(1).unwrap();
+        let mut shares = record(&totals, &losses).owing(owing()).split(one, Vec::new());
+        assert!(is_owed());
+        drop(shares.pop().unwrap().resolve(Resolution::default()));
+        assert!(!is_owed());
     }
 
     #[test]

@@ -107,21 +107,20 @@ impl Consumer {
     }
 
     fn release(&mut self, place: Permit<'_, Arrival>) {
-        let Some(Sleeper {
-            event, carrier, record, ..
-        }) = self.awake()
-        else {
+        let Some(Sleeper { event, carrier, record }) = self.awake() else {
             return;
         };
+        if carrier.is_live() {
+            // Its record owes it from now on, also where no request comes of it.
+            let undelivered = &self.setup.undelivered;
+            undelivered.came_back(&carrier.webhook_id, event.time(), carrier.due);
+        }
         let carrier = Carrier::Retry(carrier);
         place.send(Arrival { event, carrier, record });
     }
 
     fn hop(&mut self, place: Permit<'_, Settled>) {
-        let Some(Sleeper {
-            event, carrier, record, ..
-        }) = self.awake()
-        else {
+        let Some(Sleeper { event, carrier, record }) = self.awake() else {
             return;
         };
         if carrier.is_live() {

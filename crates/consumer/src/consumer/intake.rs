@@ -111,11 +111,11 @@ impl Consumer {
                 let position = record.position();
                 let key = (Arc::clone(&position.topic), position.partition);
                 let due = waiting.due;
-                let record = record.releasing(waiting.webhook_id.clone());
-                let undelivered = &self.setup.undelivered;
-                let hold = || undelivered.hold(&waiting.webhook_id, event.time());
+                let mut record = record.releasing(waiting.webhook_id.clone());
+                if waiting.is_live() {
+                    record = record.owing(self.setup.undelivered.hold(&waiting.webhook_id, event.time()));
+                }
                 let item = Sleeper {
-                    _owing: waiting.is_live().then(hold),
                     event,
                     carrier: waiting,
                     record,
