@@ -121,7 +121,7 @@ impl From<Refusal> for Problem {
                 StatusCode::CONFLICT
             }
             Refusal::Stale(_) => StatusCode::PRECONDITION_FAILED,
-            Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Unavailable(_) | Refusal::Uncertain(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, detail)
     }

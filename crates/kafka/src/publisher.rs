@@ -37,7 +37,7 @@ const ASK: Duration = Duration::from_secs(1);
 const NAP: Duration = Duration::from_micros(500);
 
 /// How a failed publication has to be met.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// Nothing took effect; the same batch can be tried again after an abort.
     #[error("Kafka did not take the batch")]
@@ -161,6 +161,8 @@ pub struct Publisher {
     partitions: Partitions,
     /// How long the identical call is repeated before the transaction is given up.
     patience: Duration,
+    /// When nothing is waited for any more.
+    deadline: Option<Instant>,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -199,7 +201,20 @@ impl Publisher {
             producer: Arc::new(producer),
             partitions,
             patience: Duration::from_millis(patience),
+            deadline: None,
         })
+    }
+
+    /// From now on nothing is waited for beyond `deadline`: a call that has not come back by then counts as
+    /// [`PublishError::Stuck`].
+    pub const fn answer_by(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    /// So long, or what is left until the deadline.
+    fn at_most(&self, time: Duration) -> Duration {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        self.deadline.map_or(time, |deadline| time.min(left(deadline)))
     }
 
     /// How long an identical call is repeated: the transaction's own time.
@@ -255,7 +270,7 @@ impl Publisher {
         for record in records {
             self.send(record, sequence)?;
         }
-        self.drain();
+        self.drain()?;
         if self.producer.context().failed.load(Ordering::Relaxed) == failed_before {
             return Ok(());
         }
@@ -277,7 +292,11 @@ impl Publisher {
     fn unwell<'a>(&self, records: impl Iterator<Item = &'a Outgoing>) -> Option<PublishError> {
         let topics: BTreeSet<&str> = records.map(|record| &*record.topic).collect();
         for topic in topics {
-            let metadata = self.producer.client().fetch_metadata(Some(topic), ASK).ok()?;
+            let metadata = self
+                .producer
+                .client()
+                .fetch_metadata(Some(topic), self.at_most(ASK))
+                .ok()?;
             let error = metadata.topics().iter().find_map(|topic| topic.error());
             if let Some(error) = error {
                 return Some(PublishError::Refused {
@@ -324,9 +343,12 @@ impl Publisher {
     /// Waits for the acknowledgements in short naps: librdkafka's own flush waits in steps of 100 ms,
     /// and the commit calls it, so nothing may be left for it to wait for. A poll with a time of its own
     /// spins through its last millisecond.
-    fn drain(&self) {
+    fn drain(&self) -> Result<(), PublishError> {
         let mut left = self.producer.in_flight_count();
         while left > 0 {
+            if self.at_most(NAP).is_zero() {
+                return Err(PublishError::Stuck);
+            }
             // One of those that have come: a batch of one partition.
             self.producer.poll(Duration::ZERO);
             let before = std::mem::replace(&mut left, self.producer.in_flight_count());
@@ -334,6 +356,7 @@ impl Publisher {
                 std::thread::park_timeout(NAP);
             }
         }
+        Ok(())
     }
 
     /// Adds the offsets and ends the transaction. A call that may be repeated is repeated unchanged,
@@ -370,7 +393,7 @@ impl Publisher {
     /// # Errors
     /// When its leader does not answer in time.
     pub fn end_of(&self, topic: &str) -> Result<i64, KafkaError> {
-        let ends = self.producer.client().fetch_watermarks(topic, 0, CALL);
+        let ends = self.producer.client().fetch_watermarks(topic, 0, self.at_most(CALL));
         ends.map(|(_, high)| high)
     }
 
@@ -388,7 +411,7 @@ impl Publisher {
         &self,
         call: impl Fn(&BaseProducer<Reports>) -> Result<(), KafkaError> + Clone + Send + 'static,
     ) -> Result<(), PublishError> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.at_most(self.patience);
         loop {
             match self.apart(call.clone()) {
                 Err(PublishError::Again(error)) if is_retriable(&error) && Instant::now() < deadline => {
@@ -418,7 +441,8 @@ impl Publisher {
         if called.is_err() {
             return Err(PublishError::Stuck);
         }
-        let came = answer.recv_timeout(LONGEST_CALL).map_err(|_| PublishError::Stuck)?;
+        let came = answer.recv_timeout(self.at_most(LONGEST_CALL));
+        let came = came.map_err(|_| PublishError::Stuck)?;
         came.map_err(PublishError::of)
     }
 }

@@ -30,6 +30,7 @@ pub use directory::{Directory, Listed, Origin};
 pub use journal::{Decide, Entry, Journal, MemoryJournal, Written};
 pub use keys::{BadKey, Keyring, Unreadable};
 pub use manager::{Changed, Judge, Manager, Rules};
+pub use postrider_kafka::journal::{LONGEST_WRITE, Obstacle};
 pub use refusal::Refusal;
 pub use status::StatusTable;
 pub use topic::TopicJournal;

@@ -1,5 +1,6 @@
 //! Why a change of a webhook is not made.
 
+use postrider_kafka::journal::Obstacle;
 use postrider_types::Fault;
 
 /// Why not.
@@ -33,6 +34,12 @@ pub enum Refusal {
     #[error("some fields cannot be taken")]
     Faults(Vec<Fault>),
     /// Kafka cannot be written to.
-    #[error("the change could not be kept: {0}; nothing was changed, try again")]
-    Unavailable(String),
+    #[error("the change could not be kept: {}; nothing was changed, try again", .0.sentence())]
+    Unavailable(Obstacle),
+    /// Kafka was given the change, and did not say in time what became of it.
+    #[error(
+        "it is not known whether the change was made: {}; look what the webhook is like now before you repeat it",
+        .0.sentence()
+    )]
+    Uncertain(Obstacle),
 }

@@ -60,7 +60,8 @@ impl Journal for TopicJournal {
             let written = tokio::task::block_in_place(|| self.writer.write(records));
             written.map_err(|error| match error {
                 WriteError::Refused(refusal) => refusal,
-                WriteError::Unavailable(why) => Refusal::Unavailable(why),
+                WriteError::Unavailable(obstacle) => Refusal::Unavailable(obstacle),
+                WriteError::Uncertain(obstacle) => Refusal::Uncertain(obstacle),
             })
         })
     }

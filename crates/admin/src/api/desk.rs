@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use postrider_types::{AccountId, Fault, Webhook, WebhookId};
-use postrider_webhooks::Listed;
+use postrider_webhooks::{Listed, Refusal};
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Api;
 use crate::problem::Problem;
@@ -73,5 +73,18 @@ impl Desk {
             version = webhook.version,
             "A webhook was changed through the API"
         );
+    }
+
+    /// The audit log's line of a change that may have been made; of one that was not there is none.
+    pub(crate) fn note_uncertain(&self, action: &'static str, id: Option<&WebhookId>, refusal: &Refusal) {
+        if matches!(refusal, Refusal::Uncertain(_)) {
+            warn!(
+                action,
+                webhook.id = id.map_or("-", WebhookId::as_str),
+                token = &*self.caller.name,
+                error = %refusal,
+                "A webhook may have been changed through the API"
+            );
+        }
     }
 }

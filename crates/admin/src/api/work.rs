@@ -51,7 +51,7 @@ impl Desk {
     pub(crate) async fn add(self, mut document: Value) -> Result<Done, Problem> {
         self.settle_account(&mut document)?;
         let manager = Arc::clone(&self.api.manager);
-        self.changed("webhook.add", async move { manager.add(document).await })
+        self.changed("webhook.add", None, async move { manager.add(document).await })
             .await
     }
 
@@ -59,8 +59,11 @@ impl Desk {
     pub(crate) async fn edit(self, id: WebhookId, patch: Value, version: Option<u64>) -> Result<Done, Problem> {
         self.webhook(&id)?;
         let manager = Arc::clone(&self.api.manager);
-        self.changed("webhook.edit", async move { manager.edit(&id, patch, version).await })
-            .await
+        let edited = id.clone();
+        self.changed("webhook.edit", Some(id), async move {
+            manager.edit(&edited, patch, version).await
+        })
+        .await
     }
 
     /// Judges a webhook that would be added.
@@ -81,16 +84,22 @@ impl Desk {
         self.webhook(&id)?;
         let action = if on { "webhook.enable" } else { "webhook.disable" };
         let manager = Arc::clone(&self.api.manager);
-        self.changed(action, async move { manager.switch(&id, on, version).await })
-            .await
+        let switched = id.clone();
+        self.changed(
+            action,
+            Some(id),
+            async move { manager.switch(&switched, on, version).await },
+        )
+        .await
     }
 
     /// Gives a webhook another signing secret.
     pub(crate) async fn rotate_secret(self, id: WebhookId, version: Option<u64>) -> Result<Done, Problem> {
         self.webhook(&id)?;
         let manager = Arc::clone(&self.api.manager);
-        self.changed("webhook.rotate_secret", async move {
-            manager.rotate_secret(&id, version).await
+        let rotated = id.clone();
+        self.changed("webhook.rotate_secret", Some(id), async move {
+            manager.rotate_secret(&rotated, version).await
         })
         .await
     }
@@ -99,15 +108,19 @@ impl Desk {
     pub(crate) async fn cancel(self, id: WebhookId, version: Option<u64>) -> Result<Done, Problem> {
         self.webhook(&id)?;
         let manager = Arc::clone(&self.api.manager);
-        self.changed("webhook.cancel", async move { manager.cancel(&id, version).await })
-            .await
+        let cancelled = id.clone();
+        self.changed("webhook.cancel", Some(id), async move {
+            manager.cancel(&cancelled, version).await
+        })
+        .await
     }
 
     /// Removes a webhook for good.
     pub(crate) async fn purge(self, id: WebhookId, version: Option<u64>) -> Result<(), Problem> {
         let listed = self.webhook(&id)?;
         to_the_end(async move {
-            self.api.manager.purge(&id, version).await?;
+            let purged = self.api.manager.purge(&id, version).await;
+            purged.inspect_err(|refusal| self.note_uncertain("webhook.purge", Some(&id), refusal))?;
             self.note("webhook.purge", &listed.webhook);
             Ok(())
         })
@@ -130,10 +143,13 @@ impl Desk {
     async fn changed(
         self,
         action: &'static str,
+        id: Option<WebhookId>,
         change: impl Future<Output = Result<Changed, Refusal>> + Send + 'static,
     ) -> Result<Done, Problem> {
         to_the_end(async move {
-            let changed = change.await?;
+            let changed = change
+                .await
+                .inspect_err(|refusal| self.note_uncertain(action, id.as_ref(), refusal))?;
             self.note(action, &changed.webhook);
             let first_connection = self.first_connection(&changed).await;
             Ok(Done {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postrider_admin::config::Access;
+use postrider_webhooks::{Obstacle, Refusal};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -130,4 +131,30 @@ async fn a_change_is_told_of_though_its_caller_hung_up() {
         (&json!("webhook.disable"), &json!("-"))
     );
     assert!(!manager.get(&webhook.id).unwrap().webhook.is_active());
+}
+
+#[tokio::test]
+async fn a_change_that_may_have_been_made_has_its_line_and_one_that_was_not_has_none() {
+    let (lines, _guard) = listen();
+    let house = House::open().await;
+    let path = house.added("shop").await;
+    house.refuse_changes(Refusal::Unavailable(Obstacle::Behind));
+    house.act("DELETE", &path).await.expect(503);
+    house.refuse_changes(Refusal::Uncertain(Obstacle::Behind));
+    house.post("/api/v1/webhooks", &webhook("shop")).await.expect(503);
+    house.act("DELETE", &format!("{path}?purge=true")).await.expect(503);
+    let told: Vec<Value> = lines
+        .audit()
+        .iter()
+        .map(|line| json!([line["action"], line["webhook.id"], line["message"]]))
+        .collect();
+    let id = path.rsplit('/').next().unwrap();
+    let message = "A webhook may have been changed through the API";
+    assert_eq!(
+        told,
+        [
+            json!(["webhook.add", "-", message]),
+            json!(["webhook.purge", id, message])
+        ]
+    );
 }

@@ -16,7 +16,7 @@ use postrider_types::transmission::SentRequest;
 use postrider_types::{
     AccountId, Clock, EventType, Fault, Outcome, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
 };
-use postrider_webhooks::{Decide, Directory, Journal, Keyring, Manager, MemoryJournal, Rules, Written};
+use postrider_webhooks::{Decide, Directory, Journal, Keyring, Manager, MemoryJournal, Refusal, Rules, Written};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -156,6 +156,16 @@ impl Journal for Slow {
     }
 }
 
+/// Refuses to write.
+#[derive(Debug)]
+struct Refusing(Refusal);
+
+impl Journal for Refusing {
+    fn write<'a>(&'a self, _: Decide<'a>) -> Written<'a> {
+        Box::pin(async move { Err(self.0.clone()) })
+    }
+}
+
 fn directory() -> Arc<Directory> {
     let id = WebhookId::new(OF_THE_FILE).unwrap();
     let file = Webhook::new(id, "https://m.example/", vec![EventType::OrderError]);
@@ -256,6 +266,12 @@ impl House {
             api,
             folder: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// From now on every change comes to this.
+    pub(crate) fn refuse_changes(&self, refusal: Refusal) {
+        let refusing = manager(Arc::clone(&self.directory), Arc::new(Refusing(refusal)));
+        self.furnish(|api| api.manager = Arc::new(refusing));
     }
 
     /// The endpoint of the file's webhook answers 410, and postrider disables it.

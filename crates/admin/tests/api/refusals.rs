@@ -1,5 +1,6 @@
 //! What is not done, and how it is said.
 
+use postrider_webhooks::{Obstacle, Refusal};
 use serde_json::json;
 
 use crate::house::{House, OF_THE_FILE, path_of, webhook};
@@ -258,4 +259,33 @@ async fn a_foreign_host_and_a_foreign_page_are_turned_away() {
         .await
         .expect(403);
     house.send(disable.with("origin", "http://localhost")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_change_that_was_not_made_and_one_that_may_have_been_are_told_apart() {
+    let house = House::open().await;
+    let path = house.added("shop").await;
+    for (refusal, told) in [
+        (Refusal::Unavailable(Obstacle::Behind), "nothing was changed, try again"),
+        (
+            Refusal::Uncertain(Obstacle::Behind),
+            "it is not known whether the change was made",
+        ),
+    ] {
+        house.refuse_changes(refusal);
+        for answer in [
+            house.post("/api/v1/webhooks", &webhook("shop")).await,
+            house.patch(&path, &json!({ "description": "x" })).await,
+            house.act("POST", &format!("{path}/rotate-secret")).await,
+            house.act("DELETE", &format!("{path}?purge=true")).await,
+        ] {
+            let answer = answer.expect(503);
+            assert!(answer.detail().contains(told), "{}", answer.body);
+            assert!(
+                answer.detail().contains("could not be read to its end"),
+                "{}",
+                answer.body
+            );
+        }
+    }
 }

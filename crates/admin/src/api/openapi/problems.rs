@@ -30,7 +30,7 @@ const SHARED: [(&str, &str); 10] = [
     ("429", "Too many wrong tokens came from this address."),
     (
         "503",
-        "Not now: postrider is starting, Kafka cannot be reached, there is no index of the logs, or there was no answer within 30 s.",
+        "Not now: postrider is starting, Kafka cannot be reached, there is no index of the logs, or there was no answer within 30 s. Where a change may have been made all the same, the detail says so.",
     ),
 ];
 
