@@ -125,6 +125,11 @@ impl Directory {
         self.sources.lock().in_file(id).cloned()
     }
 
+    /// The managed webhook of an id as its last document says, whatever else is said of it and whether or not it is seen.
+    pub(crate) fn document(&self, id: &WebhookId) -> Option<Webhook> {
+        self.sources.lock().managed.get(id).cloned()
+    }
+
     /// How many webhooks an account has, cancelled ones and the file's included.
     #[must_use]
     pub fn count(&self, account: &AccountId) -> usize {

@@ -13,7 +13,7 @@
 //! 3. By the directory as it is then the manager decides (limit, version), and the document is sealed and written.
 //! 4. Every instance reads it, this one before it answers, and lays it over what it had: routing's table is made anew.
 //!
-//! Reading order: `keys`, `document`, `status`, `directory`, `draft`, `refusal`, `journal`, `manager`, `topic`.
+//! Reading order: `keys`, `document`, `status`, `directory`, `draft`, `refusal`, `journal`, `once`, `manager`, `topic`.
 
 mod directory;
 mod document;
@@ -21,6 +21,7 @@ pub mod draft;
 mod journal;
 mod keys;
 mod manager;
+mod once;
 mod refusal;
 mod sign;
 mod status;

@@ -16,6 +16,7 @@ use crate::document;
 use crate::draft::{self, Generated};
 use crate::journal::{Entry, Journal, Rehearsal};
 use crate::keys::Keyring;
+use crate::once::Once;
 use crate::refusal::Refusal;
 use crate::sign;
 
@@ -116,22 +117,21 @@ impl Manager {
             draft::new(&id, document, &|webhook| self.faults(webhook)).map_err(Refusal::Faults)?;
         let now = self.rules.clock.now();
         (webhook.version, webhook.created_at, webhook.updated_at) = (1, Some(now), Some(now));
-        let decide = || {
-            match self.directory.get(&webhook.id) {
-                // It was written, and the answer to that was lost.
-                Some(one) if *one.webhook == webhook => return Ok(Vec::new()),
-                Some(_) => return Err(Refusal::Taken),
-                None => {}
+        let added = Once::new();
+        let add = || {
+            if self.directory.get(&webhook.id).is_some() {
+                return Err(Refusal::Taken);
             }
             let limit = self.rules.limit;
             if limit > 0 && self.directory.count(&webhook.account_id) >= limit as usize {
                 return Err(Refusal::Full(limit));
             }
-            Ok(vec![self.document(&webhook)?])
+            Ok((webhook.clone(), vec![self.document(&webhook)?]))
         };
+        let decide = || added.decide(|webhook| self.is_written(webhook), add);
         self.journal.write(&decide).await?;
         let is_new_endpoint = true;
-        Ok(self.changed(webhook, is_new_endpoint, generated))
+        Ok(self.changed(added.made(), is_new_endpoint, generated))
     }
 
     /// Edits a webhook by a merge patch; `if_match` is the version that it is meant for.
@@ -140,8 +140,8 @@ impl Manager {
     /// The [`Refusal`].
     pub async fn edit(&self, id: &WebhookId, patch: Value, if_match: Option<u64>) -> Result<Changed, Refusal> {
         let switched_on = patch.get("enabled") == Some(&Value::Bool(true));
-        let made: parking_lot::Mutex<Option<(Webhook, bool, Generated)>> = parking_lot::Mutex::default();
-        let decide = || {
+        let edited = Once::new();
+        let edit = || {
             let before = self.changeable(id, if_match)?;
             let patched = draft::patched(&before, patch.clone(), &|webhook| self.faults(webhook));
             let (mut webhook, generated) = patched.map_err(Refusal::Faults)?;
@@ -149,14 +149,12 @@ impl Manager {
                 switch_on(&mut webhook);
             }
             let moved = webhook.url != before.url;
-            let webhook = self.next(webhook);
-            let mut entries = vec![self.document(&webhook)?];
-            entries.extend(self.switched(&before, &webhook));
-            *made.lock() = Some((webhook, moved, generated));
-            Ok(entries)
+            let (webhook, entries) = self.drawn_up(&before, webhook)?;
+            Ok(((webhook, moved, generated), entries))
         };
+        let decide = || edited.decide(|(webhook, ..)| self.is_written(webhook), edit);
         self.journal.write(&decide).await?;
-        let (webhook, moved, generated) = made.into_inner().expect("what was written was decided");
+        let (webhook, moved, generated) = edited.made();
         Ok(self.changed(webhook, moved, generated))
     }
 
@@ -182,13 +180,9 @@ impl Manager {
     /// Takes back what postrider made of a webhook of the file, where that alone keeps it from being active. When that
     /// was is kept, so that failures from before are not held against the webhook.
     async fn take_back(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Changed, Refusal> {
-        let made: parking_lot::Mutex<Option<Webhook>> = parking_lot::Mutex::default();
-        let decide = || {
+        let taken_back = Once::new();
+        let take_back = || {
             let before = self.directory.get(id).ok_or(Refusal::NotFound)?.webhook;
-            if made.lock().is_some() && before.is_active() {
-                // It was written, and the answer to that was lost.
-                return Ok(Vec::new());
-            }
             let written = self.directory.as_written(id).filter(Webhook::is_active);
             let written = written.filter(|_| !before.is_active()).ok_or(Refusal::OfTheFile)?;
             require_version(&before, if_match)?;
@@ -205,14 +199,14 @@ impl Manager {
                 version: after.version,
             })];
             entries.extend(self.switched(&before, &after));
-            *made.lock() = Some(after);
-            Ok(entries)
+            Ok((after, entries))
         };
+        let is_active = |_: &Webhook| self.directory.get(id).is_some_and(|one| one.webhook.is_active());
+        let decide = || taken_back.decide(is_active, take_back);
         self.journal.write(&decide).await?;
-        let webhook = made.into_inner().expect("what was written was decided");
         Ok(Changed {
             origin: Origin::File,
-            ..self.changed(webhook, false, None)
+            ..self.changed(taken_back.made(), false, None)
         })
     }
 
@@ -239,10 +233,12 @@ impl Manager {
     /// # Errors
     /// The [`Refusal`].
     pub async fn purge(&self, id: &WebhookId, if_match: Option<u64>) -> Result<(), Refusal> {
-        let decide = || {
+        let purged = Once::new();
+        let purge = || {
             self.managed(id, if_match)?;
-            Ok(vec![Entry::Document(id.clone(), None), Entry::NoStatus(id.clone())])
+            Ok(((), vec![Entry::Document(id.clone(), None), Entry::NoStatus(id.clone())]))
         };
+        let decide = || purged.decide(|()| self.directory.document(id).is_none(), purge);
         self.journal.write(&decide).await
     }
 
@@ -274,14 +270,15 @@ impl Manager {
     /// The [`Refusal`]; what was sealed before it stays so.
     pub async fn reseal(&self, keys: Keyring) -> Result<usize, Refusal> {
         self.directory.replace_keys(keys);
-        let resealed = parking_lot::Mutex::new(0);
-        let decide = || {
+        let resealed = Once::new();
+        let reseal = || {
             let outdated = self.outdated();
-            *resealed.lock() = outdated.len();
-            outdated.iter().map(|webhook| self.document(webhook)).collect()
+            let entries: Result<_, Refusal> = outdated.iter().map(|webhook| self.document(webhook)).collect();
+            Ok((outdated.len(), entries?))
         };
+        let decide = || resealed.decide(|_| self.outdated().is_empty(), reseal);
         self.journal.write(&decide).await?;
-        Ok(resealed.into_inner())
+        Ok(resealed.made())
     }
 
     /// The webhooks to seal anew. What cannot be read here stays as it is.
@@ -298,20 +295,29 @@ impl Manager {
         if_match: Option<u64>,
         alter: &(dyn Fn(&mut Webhook) -> Result<(), Refusal> + Send + Sync),
     ) -> Result<Changed, Refusal> {
-        let made: parking_lot::Mutex<Option<Webhook>> = parking_lot::Mutex::default();
-        let decide = || {
+        let altered = Once::new();
+        let anew = || {
             let before = self.changeable(id, if_match)?;
             let mut webhook = before.clone();
             alter(&mut webhook)?;
-            let webhook = self.next(webhook);
-            let mut entries = vec![self.document(&webhook)?];
-            entries.extend(self.switched(&before, &webhook));
-            *made.lock() = Some(webhook);
-            Ok(entries)
+            self.drawn_up(&before, webhook)
         };
+        let decide = || altered.decide(|webhook| self.is_written(webhook), anew);
         self.journal.write(&decide).await?;
-        let webhook = made.into_inner().expect("what was written was decided");
-        Ok(self.changed(webhook, false, None))
+        Ok(self.changed(altered.made(), false, None))
+    }
+
+    /// The next version of a webhook, and what says so.
+    fn drawn_up(&self, before: &Webhook, after: Webhook) -> Result<(Webhook, Vec<Entry>), Refusal> {
+        let webhook = self.next(after);
+        let mut entries = vec![self.document(&webhook)?];
+        entries.extend(self.switched(before, &webhook));
+        Ok((webhook, entries))
+    }
+
+    /// Whether this is what the topic says.
+    fn is_written(&self, webhook: &Webhook) -> bool {
+        self.directory.document(&webhook.id).as_ref() == Some(webhook)
     }
 
     fn managed(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Webhook, Refusal> {

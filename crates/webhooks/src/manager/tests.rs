@@ -6,7 +6,7 @@ use postrider_types::AccountId;
 use serde_json::json;
 
 use super::*;
-use crate::journal::MemoryJournal;
+use crate::journal::{Decide, MemoryJournal, Written};
 
 fn keyring(bytes: &[u8]) -> Keyring {
     let lines: Vec<String> = bytes.iter().map(|byte| STANDARD.encode([*byte; 32])).collect();
@@ -19,7 +19,24 @@ struct Desk {
     directory: Arc<Directory>,
 }
 
+/// Hears nothing of what it wrote, so that it is decided on again.
+#[derive(Debug)]
+struct Forgetful(Arc<MemoryJournal>);
+
+impl Journal for Forgetful {
+    fn write<'a>(&'a self, decide: Decide<'a>) -> Written<'a> {
+        Box::pin(async move {
+            self.0.write(decide).await?;
+            self.0.write(decide).await
+        })
+    }
+}
+
 fn desk() -> Desk {
+    writing(|journal| journal)
+}
+
+fn writing<J: Journal + 'static>(journal_over: impl FnOnce(Arc<MemoryJournal>) -> Arc<J>) -> Desk {
     let file = Webhook::new(
         WebhookId::new("of-the-file").unwrap(),
         "https://m.example/",
@@ -37,7 +54,7 @@ fn desk() -> Desk {
         }),
         clock: Clock::starting_at(Timestamp::from_millis(1_000_000)),
     };
-    let shared: Arc<dyn Journal> = Arc::<MemoryJournal>::clone(&journal);
+    let shared = journal_over(Arc::clone(&journal));
     Desk {
         manager: Manager::new(Arc::clone(&directory), shared, rules),
         journal,
@@ -126,6 +143,85 @@ async fn a_change_for_another_version_and_of_the_files_webhooks_is_refused() {
     assert_eq!(desk.manager.purge(&file, None).await, Err(Refusal::OfTheFile));
     let taken = json!({ "id": "of-the-file", "url": "https://m.example/", "events": ["order_error"] });
     assert_eq!(desk.manager.add(taken).await, Err(Refusal::Taken));
+}
+
+#[tokio::test]
+async fn what_was_written_before_it_is_decided_on_again_is_neither_refused_nor_made_twice() {
+    let desk = writing(|journal| Arc::new(Forgetful(journal)));
+    let manager = &desk.manager;
+    let mut signing = document("shop");
+    (signing["id"], signing["signing"]) = (json!("wh_1"), json!({ "generate": true }));
+    let added = manager.add(signing).await.unwrap();
+    assert_eq!(secret_of(&desk), added.generated);
+    let id = WebhookId::new("wh_1").unwrap();
+    let moved = json!({ "url": "https://m.example/new", "signing": { "generate": true } });
+    let edited = manager.edit(&id, moved, Some(1)).await.unwrap();
+    assert!(edited.is_new_endpoint);
+    assert_eq!(secret_of(&desk), edited.generated);
+    let rotated = manager.rotate_secret(&id, Some(2)).await.unwrap();
+    assert_eq!(secret_of(&desk), rotated.generated);
+    assert_eq!(desk.now(&id).signing.as_ref().unwrap().secrets().count(), 2);
+    manager.switch(&id, false, Some(3)).await.unwrap();
+    manager.switch(&id, true, Some(4)).await.unwrap();
+    assert_eq!(manager.reseal(keyring(&[2, 1])).await, Ok(1));
+    let cancelled = manager.cancel(&id, Some(5)).await.unwrap();
+    assert_eq!((cancelled.webhook.version, &cancelled.webhook), (6, &desk.now(&id)));
+    manager.purge(&id, Some(6)).await.unwrap();
+    desk.directory.take_in(b"of-the-file", Some(&gone(0)));
+    assert!(
+        manager
+            .switch(&of_the_file(), true, Some(0))
+            .await
+            .unwrap()
+            .webhook
+            .is_active()
+    );
+    use NoticeKind::{WebhookDisabled, WebhookEnabled};
+    let kinds: Vec<NoticeKind> = desk.journal.notices().iter().map(|notice| notice.notice).collect();
+    assert_eq!(
+        kinds,
+        [WebhookDisabled, WebhookEnabled, WebhookDisabled, WebhookEnabled]
+    );
+}
+
+/// What `wh_1` signs with.
+fn secret_of(desk: &Desk) -> Option<Secret> {
+    let webhook = desk.now(&WebhookId::new("wh_1").unwrap());
+    webhook.signing.as_ref().map(|signing| signing.secret.clone())
+}
+
+/// Is fenced by another writer, which makes a change of its own: of the first try nothing is written.
+#[derive(Debug)]
+struct Overtaken {
+    journal: Arc<MemoryJournal>,
+    theirs: Entry,
+}
+
+impl Journal for Overtaken {
+    fn write<'a>(&'a self, decide: Decide<'a>) -> Written<'a> {
+        Box::pin(async move {
+            decide()?;
+            self.journal.write(&|| Ok(vec![self.theirs.clone()])).await?;
+            self.journal.write(decide).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_another_writer_did_between_two_tries_is_judged_anew() {
+    let id = WebhookId::new("wh_1").unwrap();
+    let of_version = |version: u64| {
+        let mut stored = document("shop");
+        (stored["id"], stored["version"]) = (json!(id), json!(version));
+        stored.to_string().into_bytes()
+    };
+    for (theirs, refusal) in [(Some(of_version(2)), Refusal::Stale(2)), (None, Refusal::NotFound)] {
+        let theirs = Entry::Document(id.clone(), theirs);
+        let desk = writing(|journal| Arc::new(Overtaken { journal, theirs }));
+        desk.directory.take_in(b"wh_1", Some(&of_version(1)));
+        let edit = json!({ "description": "mine" });
+        assert_eq!(desk.manager.edit(&id, edit, Some(1)).await, Err(refusal));
+    }
 }
 
 fn of_the_file() -> WebhookId {
