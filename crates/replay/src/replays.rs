@@ -102,7 +102,7 @@ impl Replays {
         }
         let replay = Replay::new(wanted, self.clock.now());
         let mut changes = self.table.changes();
-        self.store.put(&replay).await.map_err(Refusal::Unavailable)?;
+        self.store.put(&replay).await.map_err(uncertain)?;
         let read_back = changes.wait_for(|_| self.table.get(&replay.id).is_some());
         match timeout(READ_BACK, read_back).await {
             Ok(Ok(_)) => Ok(self.table.get(&replay.id).unwrap_or_else(|| Arc::new(replay))),
@@ -119,6 +119,13 @@ impl Replays {
         let detail = "the replays topic could not be read yet; `postrider topics check` says whether it is there";
         Err(Refusal::Unavailable(detail.to_owned()))
     }
+}
+
+/// What was given to Kafka and not acknowledged may be there all the same.
+fn uncertain(why: String) -> Refusal {
+    Refusal::Unavailable(format!(
+        "it is not known whether the replay was written: {why}; look for it in the list before you ask for it again"
+    ))
 }
 
 /// A store that nobody else reads, for tests: it goes straight into a table.

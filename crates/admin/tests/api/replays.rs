@@ -1,6 +1,11 @@
 //! Replays through the API: what is asked for, whose it is, and what is told of it.
 
+use std::sync::Arc;
+
 use postrider_admin::config::Access;
+use postrider_replay::replays::Written;
+use postrider_replay::{Replay, Replays, Store, Table};
+use postrider_types::Clock;
 use serde_json::{Value, json};
 
 use crate::house::{House, THEIR_REPLAY, secret_of, token};
@@ -119,4 +124,26 @@ async fn so_many_replays_are_under_way_and_no_more() {
     }
     let refused = house.post(PATH, &request()).await.expect(409);
     assert!(refused.detail().contains("20 replays"), "{}", refused.detail());
+}
+
+/// Hears nothing of what it wrote.
+#[derive(Debug)]
+struct Unheard;
+
+impl Store for Unheard {
+    fn put<'a>(&'a self, _: &'a Replay) -> Written<'a> {
+        Box::pin(async { Err("the topic postrider.replays did not take a record".to_owned()) })
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_may_have_been_taken_on_is_not_said_to_be_refused() {
+    let house = House::open().await;
+    let table = Arc::new(Table::default());
+    table.completed();
+    let replays = Arc::new(Replays::new(table, Arc::new(Unheard), 50, Clock::system()));
+    house.furnish(|api| api.replays = replays);
+    let unheard = house.post(PATH, &request()).await.expect(503);
+    assert!(unheard.detail().contains("not known whether"), "{}", unheard.body);
+    assert!(unheard.detail().contains("did not take a record"), "{}", unheard.body);
 }
