@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 
@@ -17,14 +16,13 @@ use serde_json::json;
 
 use crate::api::{self, Gate, openapi, page};
 use crate::console;
+use crate::deadline::{Deadline, REQUEST_TIMEOUT};
 use crate::health::Health;
 use crate::host::Hosts;
 use crate::problem::Problem;
 
 /// The largest body a request may have.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
-/// How long a route may take to answer.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The two ends of a request's connection.
 #[derive(Debug, Clone, Copy)]
@@ -228,10 +226,17 @@ fn announced(headers: &HeaderMap) -> u64 {
     length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
-async fn within_time(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+async fn within_time(mut request: Request, next: Next) -> Response {
+    let (deadline, is_safe) = (Deadline::new(), request.method().is_safe());
+    request.extensions_mut().insert(deadline);
+    let answer = tokio::time::timeout_at(deadline.instant(), next.run(request)).await;
     answer.unwrap_or_else(|_| {
-        let detail = format!("no answer within {} s", REQUEST_TIMEOUT.as_secs());
+        let look = if is_safe {
+            ""
+        } else {
+            "; look before you repeat it, it may have been done"
+        };
+        let detail = format!("no answer within {} s{look}", REQUEST_TIMEOUT.as_secs());
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
     })
 }
@@ -250,19 +255,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_route_that_takes_too_long_is_answered_for() {
-        let routes = guarded(Router::new().route("/slow", get(slow)), Hosts::new(&[]));
-        let mut request = Request::get("/slow")
-            .header("host", "localhost")
-            .body(Body::empty())
-            .unwrap();
+        let routes = guarded(Router::new().route("/slow", get(slow).post(slow)), Hosts::new(&[]));
+        let routes = TowerToHyperService::new(routes);
         let address = "127.0.0.1:80".parse().unwrap();
-        request.extensions_mut().insert(Ends {
-            local: address,
-            peer: address,
-        });
-        let answer = TowerToHyperService::new(routes).call(request).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let body = to_bytes(answer.into_body(), 1024).await.unwrap();
-        assert!(std::str::from_utf8(&body).unwrap().contains("no answer within 30 s"));
+        for (method, told) in [("GET", "no answer within 30 s\""), ("POST", "it may have been done")] {
+            let request = Request::builder()
+                .method(method)
+                .uri("/slow")
+                .header("host", "localhost");
+            let mut request = request.body(Body::empty()).unwrap();
+            request.extensions_mut().insert(Ends {
+                local: address,
+                peer: address,
+            });
+            let answer = routes.call(request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let body = to_bytes(answer.into_body(), 1024).await.unwrap();
+            assert!(std::str::from_utf8(&body).unwrap().contains(told));
+        }
     }
 }

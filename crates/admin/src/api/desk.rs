@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::Api;
+use crate::deadline::Deadline;
 use crate::problem::Problem;
 use crate::tokens::Caller;
 
@@ -15,6 +16,8 @@ use crate::tokens::Caller;
 pub(crate) struct Desk {
     pub(crate) api: Arc<Api>,
     pub(crate) caller: Caller,
+    /// When the request has to be answered.
+    pub(crate) deadline: Deadline,
 }
 
 impl Desk {

@@ -11,6 +11,7 @@ use axum::response::Response;
 use super::ApiSlot;
 use super::desk::Desk;
 use crate::config::{Access, Token};
+use crate::deadline::Deadline;
 use crate::failures::Failures;
 use crate::problem::Problem;
 use crate::routes::Ends;
@@ -60,7 +61,7 @@ impl Door {
             let detail = "a page of another site may not change anything here";
             return Err(Problem::forbidden(detail));
         }
-        self.gate.desk(caller)
+        self.gate.desk(caller, Deadline::of(request))
     }
 }
 
@@ -99,9 +100,9 @@ impl Gate {
     }
 
     /// A desk for a caller, once postrider has started.
-    pub(crate) fn desk(&self, caller: Caller) -> Result<Desk, Problem> {
+    pub(crate) fn desk(&self, caller: Caller, deadline: Deadline) -> Result<Desk, Problem> {
         let api = self.slot.api().ok_or_else(starting)?;
-        Ok(Desk { api, caller })
+        Ok(Desk { api, caller, deadline })
     }
 
     /// Whose token a request carries.

@@ -22,6 +22,7 @@ pub(super) async fn rotate(Extension(desk): Extension<Desk>, _: Params<Nothing>)
         let detail = "this token is bound to accounts, and the keys are those of all accounts";
         return Err(Problem::forbidden(detail));
     }
+    desk.deadline.require_time_to_write()?;
     to_the_end(async move {
         let read = std::sync::Arc::clone(&desk.api.reseal);
         let keys = match tokio::task::spawn_blocking(move || read()).await {

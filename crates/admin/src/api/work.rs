@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use postrider_types::webhook::WebhookStatus;
@@ -13,10 +12,6 @@ use tokio::time::timeout;
 
 use super::desk::Desk;
 use crate::problem::Problem;
-
-/// How long the answer to a change waits for the first connection: the change is made, and has to be answered within
-/// what a request has.
-const FIRST_CONNECTION_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A change that was made, and the first connection if it made one.
 #[derive(Debug)]
@@ -118,6 +113,7 @@ impl Desk {
     /// Removes a webhook for good.
     pub(crate) async fn purge(self, id: WebhookId, version: Option<u64>) -> Result<(), Problem> {
         let listed = self.webhook(&id)?;
+        self.deadline.require_time_to_write()?;
         to_the_end(async move {
             let purged = self.api.manager.purge(&id, version).await;
             purged.inspect_err(|refusal| self.note_uncertain("webhook.purge", Some(&id), refusal))?;
@@ -146,6 +142,7 @@ impl Desk {
         id: Option<WebhookId>,
         change: impl Future<Output = Result<Changed, Refusal>> + Send + 'static,
     ) -> Result<Done, Problem> {
+        self.deadline.require_time_to_write()?;
         to_the_end(async move {
             let changed = change
                 .await
@@ -160,19 +157,21 @@ impl Desk {
         .await
     }
 
-    /// The first connection of an endpoint that is new. It always carries a shipment, whatever the webhook wants.
+    /// The first connection of an endpoint that is new. It always carries a shipment, whatever the webhook wants. The
+    /// change is made, and is answered in time: what is left of that is waited for.
     async fn first_connection(&self, changed: &Changed) -> Option<FirstConnection> {
         if !changed.is_new_endpoint {
             return None;
         }
         let webhook = Arc::clone(&changed.webhook);
         let made = self.transmit(webhook, EventType::OrderShipped, Trigger::FirstConnection);
-        Some(match timeout(FIRST_CONNECTION_PATIENCE, made).await {
+        let patience = self.deadline.left();
+        Some(match timeout(patience, made).await {
             Ok(Ok(transmission)) => transmission.into(),
             Ok(Err(why)) => not_passed(why),
             Err(_) => not_passed(format!(
                 "No answer within {} s yet; the outcome follows in the logs",
-                FIRST_CONNECTION_PATIENCE.as_secs()
+                patience.as_secs()
             )),
         })
     }

@@ -13,6 +13,7 @@ use super::page::{Trouble, Viewer};
 use super::sign_in;
 use crate::api::{Desk, is_of_another_page};
 use crate::config::Access;
+use crate::deadline::Deadline;
 use crate::problem::Problem;
 use crate::tokens::Caller;
 
@@ -59,7 +60,7 @@ impl Console {
             from_ours(request.headers())?;
         }
         let viewer = Viewer::new(&caller, !self.gate.tokens().is_empty());
-        let desk = self.gate.desk(caller)?;
+        let desk = self.gate.desk(caller, Deadline::of(request))?;
         let now = self.clock.now();
         Ok(Visit { desk, viewer, now })
     }

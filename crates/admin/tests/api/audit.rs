@@ -111,7 +111,7 @@ async fn every_change_has_its_line_and_no_line_has_a_secret() {
 async fn a_change_is_told_of_though_its_caller_hung_up() {
     let (lines, _guard) = listen();
     let house = House::open().await;
-    let manager = Arc::new(slow_manager());
+    let manager = Arc::new(slow_manager(Duration::from_millis(200)));
     house.furnish(|api| api.manager = Arc::clone(&manager));
     let webhook = manager.add(webhook("shop")).await.unwrap().webhook;
     let disable = Ask::new("POST", &format!("{}/disable", path_of(webhook.id.as_str())));

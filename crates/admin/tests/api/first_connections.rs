@@ -1,9 +1,13 @@
 //! Tests and first connections.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use postrider_types::{EventType, Trigger};
+use postrider_webhooks::LONGEST_WRITE;
 use serde_json::{Value, json};
 
-use crate::house::{House, OF_THE_FILE, path_of, webhook};
+use crate::house::{House, OF_THE_FILE, path_of, slow_manager, webhook};
 use crate::wire::Ask;
 
 const REFUSED: &str = "HTTP response code is 403, it must be 200. Please Retry!";
@@ -92,4 +96,20 @@ async fn a_test_that_cannot_be_made_says_why() {
     );
     house.act("DELETE", &path).await.expect(200);
     house.act("POST", &test).await.expect(409);
+}
+
+/// The clock runs whenever everything waits.
+#[tokio::test]
+async fn a_secret_that_was_made_is_shown_however_long_the_write_and_the_first_connection_take() {
+    let house = House::open().await;
+    let manager = Arc::new(slow_manager(LONGEST_WRITE));
+    house.furnish(|api| api.manager = manager);
+    *house.tester.delay.lock().unwrap() = Duration::from_secs(60);
+    let mut signing = webhook("shop");
+    signing["signing"] = json!({ "generate": true });
+    tokio::time::pause();
+    let added = house.post("/api/v1/webhooks", &signing).await.expect(201).json();
+    assert!(added["signing"]["secret"].as_str().unwrap().starts_with("whsec_"));
+    let message = added["first_connection"]["message"].as_str().unwrap();
+    assert!(message.starts_with("No answer within ") && message.ends_with("the outcome follows in the logs"));
 }

@@ -34,6 +34,7 @@ pub(crate) const THEIR_REPLAY: &str = "rp_00000000000000000000000000";
 #[derive(Debug, Default)]
 pub(crate) struct FakeTester {
     pub(crate) refusal: Mutex<Option<String>>,
+    pub(crate) delay: Mutex<Duration>,
     pub(crate) sent: Mutex<Vec<(EventType, Trigger)>>,
 }
 
@@ -41,6 +42,8 @@ impl Tester for FakeTester {
     fn transmit<'a>(&'a self, webhook: Arc<Webhook>, event: EventType, trigger: Trigger) -> Transmitted<'a> {
         Box::pin(async move {
             self.sent.lock().unwrap().push((event, trigger));
+            let delay = *self.delay.lock().unwrap();
+            tokio::time::sleep(delay).await;
             match self.refusal.lock().unwrap().clone() {
                 Some(refusal) => Err(refusal),
                 None => Ok(transmission(&webhook)),
@@ -145,12 +148,12 @@ pub(crate) fn secret_of(name: &str) -> String {
 
 /// Takes a while, as Kafka does.
 #[derive(Debug)]
-pub(crate) struct Slow(MemoryJournal);
+pub(crate) struct Slow(MemoryJournal, Duration);
 
 impl Journal for Slow {
     fn write<'a>(&'a self, decide: Decide<'a>) -> Written<'a> {
         Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(self.1).await;
             self.0.write(decide).await
         })
     }
@@ -172,11 +175,11 @@ fn directory() -> Arc<Directory> {
     Arc::new(Directory::new(vec![file], keyring(1)).unwrap())
 }
 
-/// A manager that takes a while.
-pub(crate) fn slow_manager() -> Manager {
+/// A manager that takes so long.
+pub(crate) fn slow_manager(time: Duration) -> Manager {
     let directory = directory();
     let journal = MemoryJournal::new(Arc::clone(&directory));
-    manager(directory, Arc::new(Slow(journal)))
+    manager(directory, Arc::new(Slow(journal, time)))
 }
 
 fn manager(directory: Arc<Directory>, journal: Arc<dyn Journal>) -> Manager {

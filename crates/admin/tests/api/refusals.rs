@@ -1,5 +1,7 @@
 //! What is not done, and how it is said.
 
+use std::time::Duration;
+
 use postrider_webhooks::{Obstacle, Refusal};
 use serde_json::json;
 
@@ -288,4 +290,16 @@ async fn a_change_that_was_not_made_and_one_that_may_have_been_are_told_apart() 
             );
         }
     }
+}
+
+/// The clock runs whenever everything waits.
+#[tokio::test]
+async fn a_change_that_could_not_be_answered_in_time_is_not_begun() {
+    let house = House::open().await;
+    tokio::time::pause();
+    let ask = Ask::new("POST", "/api/v1/webhooks").json(&webhook("shop"));
+    let late = ask.drip(house.address, Duration::from_secs(15)).await.expect(503);
+    assert!(late.detail().contains("nothing was changed"), "{}", late.body);
+    assert_eq!(house.manager.list().len(), 1, "the file's");
+    ask.drip(house.address, Duration::from_secs(5)).await.expect(201);
 }

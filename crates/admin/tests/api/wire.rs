@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,6 +79,19 @@ impl Ask {
         let mut stream = socket.connect(to).await.unwrap();
         stream.write_all(self.written().as_bytes()).await.unwrap();
         stream
+    }
+
+    /// Sends the end of its body so much later.
+    pub(crate) async fn drip(&self, to: SocketAddr, later: Duration) -> Answer {
+        let written = self.written();
+        let (first, last) = written.split_at(written.len() - 1);
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(first.as_bytes()).await.unwrap();
+        tokio::time::sleep(later).await;
+        stream.write_all(last.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        Answer::read(&text)
     }
 
     pub(crate) async fn send(&self, to: SocketAddr) -> Answer {
