@@ -7,17 +7,18 @@
 //!    reach this port by pointing its own name here.
 //! 3. Under `/api/v1` a door looks at its token: without a valid one there is 401, and soon 429; with one that may not
 //!    change anything a change is 403; the webhooks of other accounts are 404.
-//! 4. A route answers within 30 s; a change that could not be answered by then is not begun. `/healthz` (also `/livez`): the process makes progress. `/readyz`:
-//!    every [`Condition`] of [`Health`] is met. `/metrics`: the registry in Prometheus' text format. The API's routes
-//!    work with the [`Api`] that was put into its [`ApiSlot`], and every change is told of in the log.
+//! 4. A route answers within 30 s; a change that could not be answered by then is not begun. `/healthz` (also
+//!    `/livez`): the process makes progress. `/readyz`: every [`Condition`] of [`Health`] is met. `/metrics`: the
+//!    registry in Prometheus' text format. The API's routes work with the [`Api`] that was put into its [`ApiSlot`], and
+//!    every change is told of in the log.
 //! 5. What goes wrong is answered as `application/problem+json` (RFC 9457).
 //!
 //! Everything else is the console: pages for people, over the same [`Api`] and by the same rules.
 //!
 //! `/openapi.json` describes the API, written from the code; `/docs` is the same as a page.
 //!
-//! Reading order: `config`, `health`, `server`, `routes`, `deadline`, `host`, `problem`, `stall`, `tokens`, `failures`, `api` and
-//! in it `door`, `desk`, `ask`, `json`, `answer`, `read`, `logs`, `work`, `change`, `transmit`, `what_if`, `explain`,
+//! Reading order: `config`, `health`, `server`, `routes`, `deadline`, `host`, `problem`, `stall`, `tokens`, `failures`,
+//! `api` and in it `door`, `desk`, `ask`, `json`, `answer`, `read`, `logs`, `work`, `change`, `transmit`, `what_if`, `explain`,
 //! `openapi`; then `console`.
 
 pub mod api;

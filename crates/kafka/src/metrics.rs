@@ -73,10 +73,30 @@ impl PendingGauges {
         let pending = table.pending(webhook);
         if self.named.contains(webhook) || self.named.len() < self.most {
             self.named.insert(webhook.clone());
+            self.take_from_others(webhook);
             self.set(webhook.as_str(), pending);
         } else {
             let before = self.others.insert(webhook.clone(), pending).unwrap_or_default();
             self.together = (self.together + pending).saturating_sub(before);
+            self.set("other", self.together);
+        }
+    }
+
+    /// Shows a webhook no more that is gone, and lets another have its name, unless something waits for it still.
+    pub fn forget(&mut self, table: &PendingTable, webhook: &WebhookId) {
+        if table.pending(webhook) > 0 {
+            return;
+        }
+        self.take_from_others(webhook);
+        if self.named.remove(webhook) {
+            // It has one since it was named.
+            let _ = self.gauges.remove_label_values(&[webhook.as_str()]);
+        }
+    }
+
+    fn take_from_others(&mut self, webhook: &WebhookId) {
+        if let Some(before) = self.others.remove(webhook) {
+            self.together = self.together.saturating_sub(before);
             self.set("other", self.together);
         }
     }
@@ -190,5 +210,28 @@ mod tests {
             gauges.show(&table, &webhook);
         }
         assert_eq!(shown(&registry), expected(1, 0, 8));
+    }
+
+    #[test]
+    fn a_webhook_that_is_gone_leaves_its_name_to_another_once_nothing_waits_for_it() {
+        let (registry, mut table) = (Registry::new(), PendingTable::default());
+        let mut gauges = PendingGauges::register(&registry, 1).unwrap();
+        let gone = told(&mut table, "a", 2, 0);
+        let other = told(&mut table, "b", 3, 0);
+        let third = told(&mut table, "c", 4, 0);
+        gauges.show_all(&table);
+        gauges.forget(&table, &gone);
+        let expected =
+            |all: &[(&str, i64)]| -> Vec<_> { all.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect() };
+        assert_eq!(shown(&registry), expected(&[("a", 2), ("other", 7)]));
+        told(&mut table, "a", 2, 2);
+        gauges.show(&table, &gone);
+        gauges.forget(&table, &gone);
+        assert_eq!(shown(&registry), expected(&[("other", 7)]));
+        gauges.show(&table, &other);
+        assert_eq!(shown(&registry), expected(&[("b", 3), ("other", 4)]));
+        told(&mut table, "c", 4, 4);
+        gauges.forget(&table, &third);
+        assert_eq!(shown(&registry), expected(&[("b", 3), ("other", 0)]));
     }
 }

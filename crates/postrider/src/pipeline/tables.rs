@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use postrider_kafka::Connection;
 use postrider_kafka::metrics::PendingGauges;
 use postrider_kafka::pending::PendingTable;
-use postrider_kafka::tail::Tail;
+use postrider_kafka::tail::{Entry, Tail};
 use postrider_types::{Successes, WebhookId};
 use postrider_webhooks::Directory;
 use tokio::sync::watch;
@@ -87,39 +88,79 @@ impl Tables {
     pub(crate) fn follow(
         self,
         directory: Arc<Directory>,
-        mut gauges: PendingGauges,
+        gauges: PendingGauges,
         successes: Successes,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         let Self {
             webhooks,
             pending,
-            mut table,
+            table,
         } = self;
         info!(webhooks = directory.table().load().webhooks().len(), "Webhooks known");
-        gauges.show_all(&table);
         for webhook in table.webhooks() {
             note_success(&successes, &table, webhook);
         }
-        let stopped = stop.clone();
+        let waiting = Arc::new(Mutex::new(Waiting::shown(table, gauges)));
+        let (stopped, known, shown) = (stop.clone(), Arc::clone(&directory), Arc::clone(&waiting));
         std::thread::Builder::new()
             .name("webhooks".to_owned())
-            .spawn(move || webhooks.follow(&stopped, |entry| directory.take_in(&entry.key, entry.value.as_deref())))
+            .spawn(move || {
+                webhooks.follow(&stopped, |entry| {
+                    known.take_in(&entry.key, entry.value.as_deref());
+                    if let Some(gone) = removed(&entry) {
+                        shown.lock().forget_if_gone(&gone, &known);
+                    }
+                });
+            })
             .context("the system gives no thread")?;
         let stopped = stop.clone();
         std::thread::Builder::new()
             .name("pending".to_owned())
             .spawn(move || {
                 pending.follow(&stopped, |entry| {
-                    if let Some(webhook) = table.take_in(&entry.key, entry.value.as_deref()) {
-                        gauges.show(&table, &webhook);
-                        note_success(&successes, &table, &webhook);
+                    let mut waiting = waiting.lock();
+                    if let Some(webhook) = waiting.table.take_in(&entry.key, entry.value.as_deref()) {
+                        waiting.show(&webhook);
+                        waiting.forget_if_gone(&webhook, &directory);
+                        note_success(&successes, &waiting.table, &webhook);
                     }
                 });
             })
             .context("the system gives no thread")?;
         Ok(())
     }
+}
+
+/// What waits for each webhook, and what is shown of it.
+struct Waiting {
+    table: PendingTable,
+    gauges: PendingGauges,
+}
+
+impl Waiting {
+    fn shown(table: PendingTable, mut gauges: PendingGauges) -> Self {
+        gauges.show_all(&table);
+        Self { table, gauges }
+    }
+
+    fn show(&mut self, webhook: &WebhookId) {
+        self.gauges.show(&self.table, webhook);
+    }
+
+    /// The counts of a webhook that is gone stay: another instance may go on counting from its own.
+    fn forget_if_gone(&mut self, webhook: &WebhookId, directory: &Directory) {
+        if directory.get(webhook).is_none() {
+            self.gauges.forget(&self.table, webhook);
+        }
+    }
+}
+
+/// The webhook that a record of the webhooks topic removes for good.
+fn removed(entry: &Entry) -> Option<WebhookId> {
+    let key = std::str::from_utf8(&entry.key).ok()?;
+    let id = WebhookId::new(key).ok()?;
+    entry.value.is_none().then_some(id)
 }
 
 fn note_success(successes: &Successes, table: &PendingTable, webhook: &WebhookId) {
