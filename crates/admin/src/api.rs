@@ -32,7 +32,7 @@ use parking_lot::RwLock;
 use postrider_logs::Reader;
 use postrider_replay::Replays;
 use postrider_types::{EventType, Outcome, Transmission, Trigger, Webhook};
-use postrider_webhooks::{Keyring, Manager};
+use postrider_webhooks::{Editor, Keyring};
 
 use crate::config::Access;
 use crate::explained::Explainer;
@@ -64,7 +64,7 @@ pub trait Bodies: Send + Sync + fmt::Debug {
 #[derive(Clone)]
 pub struct Api {
     /// Lists and changes webhooks.
-    pub manager: Arc<Manager>,
+    pub editor: Arc<Editor>,
     /// Sends Tests and first connections.
     pub tester: Arc<dyn Tester>,
     /// Reads the keys again, to seal all secrets with the first of them.

@@ -24,7 +24,8 @@ pub enum Entry {
     Notice(Notice),
 }
 
-/// Decides by the directory as it is now what to append. May be asked again, when another writer was first.
+/// Decides by the directory as it is now what to append. Is asked again when another writer was first, or
+/// when what became of a try is not known: what it said then may be in the directory by now.
 pub type Decide<'a> = &'a (dyn Fn() -> Result<Vec<Entry>, Refusal> + Send + Sync);
 
 /// A write under way.

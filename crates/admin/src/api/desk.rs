@@ -23,14 +23,14 @@ pub(crate) struct Desk {
 impl Desk {
     /// The webhooks that the caller sees.
     pub(crate) fn webhooks(&self) -> Vec<Listed> {
-        let mut all = self.api.manager.list();
+        let mut all = self.api.editor.list();
         all.retain(|one| self.caller.sees(&one.webhook.account_id));
         all
     }
 
     /// The webhook of an id. One of an account that the caller does not see is as good as none.
     pub(crate) fn webhook(&self, id: &WebhookId) -> Result<Listed, Problem> {
-        let found = self.api.manager.get(id);
+        let found = self.api.editor.get(id);
         let seen = found.filter(|one| self.caller.sees(&one.webhook.account_id));
         seen.ok_or_else(Problem::no_webhook)
     }

@@ -29,7 +29,7 @@ pub(super) async fn rotate(Extension(desk): Extension<Desk>, _: Params<Nothing>)
             Ok(read) => read.map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))?,
             Err(ended) => std::panic::resume_unwind(ended.into_panic()),
         };
-        let resealed = desk.api.manager.reseal(keys).await?;
+        let resealed = desk.api.editor.reseal(keys).await?;
         info!(
             action = "secrets.rotate",
             webhook.id = "-",

@@ -36,7 +36,7 @@ pub(super) async fn route(
     Document(document): Document,
 ) -> Result<Response, Problem> {
     let event = event(&desk, typed(document)?)?;
-    Ok(answer::list(explain(&desk.api.manager.table(), &event), None))
+    Ok(answer::list(explain(&desk.api.editor.table(), &event), None))
 }
 
 fn event(desk: &Desk, ask: RouteRequest) -> Result<Event, Problem> {

@@ -45,18 +45,18 @@ impl Desk {
     /// Adds a webhook, and makes its first connection.
     pub(crate) async fn add(self, mut document: Value) -> Result<Done, Problem> {
         self.settle_account(&mut document)?;
-        let manager = Arc::clone(&self.api.manager);
-        self.changed("webhook.add", None, async move { manager.add(document).await })
+        let editor = Arc::clone(&self.api.editor);
+        self.changed("webhook.add", None, async move { editor.add(document).await })
             .await
     }
 
     /// Edits a webhook, and makes the first connection of an endpoint that is new.
     pub(crate) async fn edit(self, id: WebhookId, patch: Value, version: Option<u64>) -> Result<Done, Problem> {
         self.webhook(&id)?;
-        let manager = Arc::clone(&self.api.manager);
+        let editor = Arc::clone(&self.api.editor);
         let edited = id.clone();
         self.changed("webhook.edit", Some(id), async move {
-            manager.edit(&edited, patch, version).await
+            editor.edit(&edited, patch, version).await
         })
         .await
     }
@@ -64,26 +64,26 @@ impl Desk {
     /// Judges a webhook that would be added.
     pub(super) async fn would_add(self, mut document: Value) -> Result<Done, Problem> {
         self.settle_account(&mut document)?;
-        Ok(judged(self.api.manager.rehearsing().add(document).await?))
+        Ok(judged(self.api.editor.rehearsing().add(document).await?))
     }
 
     /// Judges an edit that would be made.
     pub(super) async fn would_edit(self, id: WebhookId, patch: Value, version: Option<u64>) -> Result<Done, Problem> {
         self.webhook(&id)?;
-        let manager = self.api.manager.rehearsing();
-        Ok(judged(manager.edit(&id, patch, version).await?))
+        let editor = self.api.editor.rehearsing();
+        Ok(judged(editor.edit(&id, patch, version).await?))
     }
 
     /// Switches a webhook on or off.
     pub(crate) async fn switch(self, id: WebhookId, on: bool, version: Option<u64>) -> Result<Done, Problem> {
         self.webhook(&id)?;
         let action = if on { "webhook.enable" } else { "webhook.disable" };
-        let manager = Arc::clone(&self.api.manager);
+        let editor = Arc::clone(&self.api.editor);
         let switched = id.clone();
         self.changed(
             action,
             Some(id),
-            async move { manager.switch(&switched, on, version).await },
+            async move { editor.switch(&switched, on, version).await },
         )
         .await
     }
@@ -91,10 +91,10 @@ impl Desk {
     /// Gives a webhook another signing secret.
     pub(crate) async fn rotate_secret(self, id: WebhookId, version: Option<u64>) -> Result<Done, Problem> {
         self.webhook(&id)?;
-        let manager = Arc::clone(&self.api.manager);
+        let editor = Arc::clone(&self.api.editor);
         let rotated = id.clone();
         self.changed("webhook.rotate_secret", Some(id), async move {
-            manager.rotate_secret(&rotated, version).await
+            editor.rotate_secret(&rotated, version).await
         })
         .await
     }
@@ -102,10 +102,10 @@ impl Desk {
     /// Cancels a webhook.
     pub(crate) async fn cancel(self, id: WebhookId, version: Option<u64>) -> Result<Done, Problem> {
         self.webhook(&id)?;
-        let manager = Arc::clone(&self.api.manager);
+        let editor = Arc::clone(&self.api.editor);
         let cancelled = id.clone();
         self.changed("webhook.cancel", Some(id), async move {
-            manager.cancel(&cancelled, version).await
+            editor.cancel(&cancelled, version).await
         })
         .await
     }
@@ -115,7 +115,7 @@ impl Desk {
         let listed = self.webhook(&id)?;
         self.deadline.require_time_to_write()?;
         to_the_end(async move {
-            let purged = self.api.manager.purge(&id, version).await;
+            let purged = self.api.editor.purge(&id, version).await;
             purged.inspect_err(|refusal| self.note_uncertain("webhook.purge", Some(&id), refusal))?;
             self.note("webhook.purge", &listed.webhook);
             Ok(())

@@ -142,7 +142,7 @@ async fn webhooks_of_other_accounts_are_not_there_on_every_route() {
     assert!(tried >= 7);
     let purge = Ask::new("DELETE", &format!("{theirs}?purge=true")).token(&secret_of("shop"));
     house.send(purge).await.expect(404);
-    assert_eq!(house.manager.list().len(), 2);
+    assert_eq!(house.editor.list().len(), 2);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use postrider_webhooks::{Obstacle, Refusal};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::house::{House, path_of, secret_of, slow_manager, token, webhook};
+use crate::house::{House, path_of, secret_of, slow_editor, token, webhook};
 use crate::wire::Ask;
 
 #[derive(Debug, Clone, Default)]
@@ -111,9 +111,9 @@ async fn every_change_has_its_line_and_no_line_has_a_secret() {
 async fn a_change_is_told_of_though_its_caller_hung_up() {
     let (lines, _guard) = listen();
     let house = House::open().await;
-    let manager = Arc::new(slow_manager(Duration::from_millis(200)));
-    house.furnish(|api| api.manager = Arc::clone(&manager));
-    let webhook = manager.add(webhook("shop")).await.unwrap().webhook;
+    let editor = Arc::new(slow_editor(Duration::from_millis(200)));
+    house.furnish(|api| api.editor = Arc::clone(&editor));
+    let webhook = editor.add(webhook("shop")).await.unwrap().webhook;
     let disable = Ask::new("POST", &format!("{}/disable", path_of(webhook.id.as_str())));
     let caller = disable.open(house.address).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -130,7 +130,7 @@ async fn a_change_is_told_of_though_its_caller_hung_up() {
         (&line["action"], &line["token"]),
         (&json!("webhook.disable"), &json!("-"))
     );
-    assert!(!manager.get(&webhook.id).unwrap().webhook.is_active());
+    assert!(!editor.get(&webhook.id).unwrap().webhook.is_active());
 }
 
 #[tokio::test]

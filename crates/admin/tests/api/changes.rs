@@ -109,7 +109,7 @@ async fn secrets_are_masked_and_a_mask_that_is_sent_back_keeps_them() {
     let kept = house.patch(&path, &added.json()).await.expect(200);
     assert!(!kept.body.contains("hunter"), "{}", kept.body);
     let held = house
-        .manager
+        .editor
         .list()
         .into_iter()
         .find(|one| one.webhook.auth.is_some())
@@ -218,7 +218,7 @@ async fn all_secrets_are_sealed_anew_with_the_key_that_is_read_then() {
     let house = House::open().await;
     let mut secretive = webhook("shop");
     secretive["auth"] = json!({ "username": "u", "password": "hunter2" });
-    house.manager.add(secretive).await.unwrap();
+    house.editor.add(secretive).await.unwrap();
     house.furnish(|api| api.reseal = std::sync::Arc::new(|| Err("secrets.key_file cannot be read".to_owned())));
     let unread = house.act("POST", "/api/v1/secrets/rotate").await.expect(503);
     assert_eq!(unread.detail(), "secrets.key_file cannot be read");

@@ -7,7 +7,7 @@ use postrider_types::{EventType, Trigger};
 use postrider_webhooks::LONGEST_WRITE;
 use serde_json::{Value, json};
 
-use crate::house::{House, OF_THE_FILE, path_of, slow_manager, webhook};
+use crate::house::{House, OF_THE_FILE, path_of, slow_editor, webhook};
 use crate::wire::Ask;
 
 const REFUSED: &str = "HTTP response code is 403, it must be 200. Please Retry!";
@@ -102,8 +102,8 @@ async fn a_test_that_cannot_be_made_says_why() {
 #[tokio::test]
 async fn a_secret_that_was_made_is_shown_however_long_the_write_and_the_first_connection_take() {
     let house = House::open().await;
-    let manager = Arc::new(slow_manager(LONGEST_WRITE));
-    house.furnish(|api| api.manager = manager);
+    let editor = Arc::new(slow_editor(LONGEST_WRITE));
+    house.furnish(|api| api.editor = editor);
     *house.tester.delay.lock().unwrap() = Duration::from_secs(60);
     let mut signing = webhook("shop");
     signing["signing"] = json!({ "generate": true });

@@ -16,7 +16,7 @@ use postrider_types::transmission::SentRequest;
 use postrider_types::{
     AccountId, Clock, EventType, Fault, Outcome, Secret, Timestamp, Transmission, Trigger, Webhook, WebhookId,
 };
-use postrider_webhooks::{Decide, Directory, Journal, Keyring, Manager, MemoryJournal, Refusal, Rules, Written};
+use postrider_webhooks::{Decide, Directory, Editor, Journal, Keyring, MemoryJournal, Refusal, Rules, Written};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -117,7 +117,7 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) tester: Arc<FakeTester>,
     pub(crate) explainer: Arc<FakeExplainer>,
-    pub(crate) manager: Arc<Manager>,
+    pub(crate) editor: Arc<Editor>,
     directory: Arc<Directory>,
     pub(crate) contract: Contract,
     slot: ApiSlot,
@@ -175,14 +175,14 @@ fn directory() -> Arc<Directory> {
     Arc::new(Directory::new(vec![file], keyring(1)).unwrap())
 }
 
-/// A manager that takes so long.
-pub(crate) fn slow_manager(time: Duration) -> Manager {
+/// An editor that takes so long.
+pub(crate) fn slow_editor(time: Duration) -> Editor {
     let directory = directory();
     let journal = MemoryJournal::new(Arc::clone(&directory));
-    manager(directory, Arc::new(Slow(journal, time)))
+    editor(directory, Arc::new(Slow(journal, time)))
 }
 
-fn manager(directory: Arc<Directory>, journal: Arc<dyn Journal>) -> Manager {
+fn editor(directory: Arc<Directory>, journal: Arc<dyn Journal>) -> Editor {
     let judge = |webhook: &Webhook| {
         let bad = webhook.url.contains("forbidden");
         bad.then(|| Fault::new("url", "is forbidden")).into_iter().collect()
@@ -194,7 +194,7 @@ fn manager(directory: Arc<Directory>, journal: Arc<dyn Journal>) -> Manager {
         judge: Box::new(judge),
         clock: Clock::starting_at(Timestamp::from_millis(1_000_000)),
     };
-    Manager::new(directory, journal, rules)
+    Editor::new(directory, journal, rules)
 }
 
 /// Replays that nobody runs, and one that ran, of the account `other`.
@@ -245,11 +245,11 @@ impl House {
         tokio::spawn(server.run(CancellationToken::new()));
         let directory = directory();
         let journal = MemoryJournal::new(Arc::clone(&directory));
-        let manager = Arc::new(manager(Arc::clone(&directory), Arc::new(journal)));
+        let editor = Arc::new(editor(Arc::clone(&directory), Arc::new(journal)));
         let tester = Arc::<FakeTester>::default();
         let explainer = Arc::<FakeExplainer>::default();
         let api = Api {
-            manager: Arc::clone(&manager),
+            editor: Arc::clone(&editor),
             tester: Arc::<FakeTester>::clone(&tester),
             reseal: Arc::new(|| Ok(keyring(2))),
             explainer: Arc::<FakeExplainer>::clone(&explainer),
@@ -262,7 +262,7 @@ impl House {
             address,
             tester,
             explainer,
-            manager,
+            editor,
             directory,
             contract: Contract::new(document),
             slot,
@@ -273,8 +273,8 @@ impl House {
 
     /// From now on every change comes to this.
     pub(crate) fn refuse_changes(&self, refusal: Refusal) {
-        let refusing = manager(Arc::clone(&self.directory), Arc::new(Refusing(refusal)));
-        self.furnish(|api| api.manager = Arc::new(refusing));
+        let refusing = editor(Arc::clone(&self.directory), Arc::new(Refusing(refusal)));
+        self.furnish(|api| api.editor = Arc::new(refusing));
     }
 
     /// The endpoint of the file's webhook answers 410, and postrider disables it.
@@ -326,7 +326,7 @@ impl House {
 
     /// Adds a webhook to an account; returns its path.
     pub(crate) async fn added(&self, account: &str) -> String {
-        let added = self.manager.add(webhook(account)).await.unwrap();
+        let added = self.editor.add(webhook(account)).await.unwrap();
         path_of(added.webhook.id.as_str())
     }
 

@@ -1,4 +1,4 @@
-//! The API as its callers see it: the real server over loopback, the real manager over a journal in memory, and a
+//! The API as its callers see it: the real server over loopback, the real editor over a journal in memory, and a
 //! tester that sends nothing. Every answer is held against the OpenAPI document.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::panic, reason = "a test fails by panicking")]

@@ -300,6 +300,6 @@ async fn a_change_that_could_not_be_answered_in_time_is_not_begun() {
     let ask = Ask::new("POST", "/api/v1/webhooks").json(&webhook("shop"));
     let late = ask.drip(house.address, Duration::from_secs(15)).await.expect(503);
     assert!(late.detail().contains("nothing was changed"), "{}", late.body);
-    assert_eq!(house.manager.list().len(), 1, "the file's");
+    assert_eq!(house.editor.list().len(), 1, "the file's");
     ask.drip(house.address, Duration::from_secs(5)).await.expect(201);
 }

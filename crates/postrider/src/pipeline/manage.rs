@@ -1,4 +1,4 @@
-//! What the API is given: the manager of webhooks, and Tests that are sent as deliveries are.
+//! What the API is given: what changes webhooks, and Tests that are sent as deliveries are.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use postrider_kafka::journal::Journal;
 use postrider_logs::Reader;
 use postrider_replay::Replays;
 use postrider_types::{Clock, Event, EventId, EventType, Header, Offset, Origin, Partition, Trigger, Webhook};
-use postrider_webhooks::{Directory, Manager, Rules, TopicJournal};
+use postrider_webhooks::{Directory, Editor, Rules, TopicJournal};
 use tracing::error;
 
 use crate::config::Config;
@@ -48,7 +48,7 @@ pub(super) fn api(
         clock,
     };
     Api {
-        manager: Arc::new(Manager::new(directory, Arc::new(journal), rules)),
+        editor: Arc::new(Editor::new(directory, Arc::new(journal), rules)),
         tester: Arc::new(tests),
         explainer: reading.explainer,
         reseal: Arc::new(move || keys.read().map_err(|error| format!("{error:#}"))),

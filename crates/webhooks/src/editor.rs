@@ -1,50 +1,24 @@
 //! Every change that a person makes of a managed webhook: judged by the webhooks as they are when the change has the
 //! topic to itself, written, and answered once it can be read back.
 
-use std::fmt;
+mod next;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use postrider_routing::Table;
-use postrider_types::notice::SCHEMA;
 use postrider_types::webhook::WebhookStatus;
-use postrider_types::{Clock, Fault, Notice, NoticeKind, Secret, StatusChange, Timestamp, Webhook, WebhookId};
+use postrider_types::{Secret, StatusChange, Webhook, WebhookId};
 use serde_json::Value;
 
+use self::next::{require_version, switch_on};
 use crate::directory::{Directory, Listed, Origin, UNREADABLE};
-use crate::document;
 use crate::draft::{self, Generated};
 use crate::journal::{Entry, Journal, Rehearsal};
 use crate::keys::Keyring;
 use crate::once::Once;
 use crate::refusal::Refusal;
+use crate::rules::Rules;
 use crate::sign;
-
-/// Judges what this crate cannot: the URL's policy, the signing secret and the client certificate.
-pub type Judge = Box<dyn Fn(&Webhook) -> Vec<Fault> + Send + Sync>;
-
-/// What a manager goes by.
-pub struct Rules {
-    /// `routing.max_webhooks_per_account`; 0 is no limit.
-    pub limit: u32,
-    /// `delivery.secret_overlap`
-    pub secret_overlap: Duration,
-    /// This instance's name, for notices.
-    pub instance: String,
-    /// Judges URLs, signing secrets and client certificates.
-    pub judge: Judge,
-    /// The time.
-    pub clock: Clock,
-}
-
-impl fmt::Debug for Rules {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rules")
-            .field("limit", &self.limit)
-            .field("secret_overlap", &self.secret_overlap)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A change that was made.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,13 +35,13 @@ pub struct Changed {
 
 /// Changes webhooks.
 #[derive(Debug)]
-pub struct Manager {
+pub struct Editor {
     directory: Arc<Directory>,
     journal: Arc<dyn Journal>,
     rules: Arc<Rules>,
 }
 
-impl Manager {
+impl Editor {
     /// Over a directory, writing to a journal.
     #[must_use]
     pub fn new(directory: Arc<Directory>, journal: Arc<dyn Journal>, rules: Rules) -> Self {
@@ -114,7 +88,7 @@ impl Manager {
     pub async fn add(&self, document: Value) -> Result<Changed, Refusal> {
         let id = WebhookId::new(&format!("wh_{}", ulid::Ulid::new())).expect("a ULID fits an id");
         let (mut webhook, generated) =
-            draft::new(&id, document, &|webhook| self.faults(webhook)).map_err(Refusal::Faults)?;
+            draft::new(&id, document, &|webhook| self.rules.faults(webhook)).map_err(Refusal::Faults)?;
         let now = self.rules.clock.now();
         (webhook.version, webhook.created_at, webhook.updated_at) = (1, Some(now), Some(now));
         let added = Once::new();
@@ -143,7 +117,7 @@ impl Manager {
         let edited = Once::new();
         let edit = || {
             let before = self.changeable(id, if_match)?;
-            let patched = draft::patched(&before, patch.clone(), &|webhook| self.faults(webhook));
+            let patched = draft::patched(&before, patch.clone(), &|webhook| self.rules.faults(webhook));
             let (mut webhook, generated) = patched.map_err(Refusal::Faults)?;
             if switched_on {
                 switch_on(&mut webhook);
@@ -307,94 +281,6 @@ impl Manager {
         Ok(self.changed(altered.made(), false, None))
     }
 
-    /// The next version of a webhook, and what says so.
-    fn drawn_up(&self, before: &Webhook, after: Webhook) -> Result<(Webhook, Vec<Entry>), Refusal> {
-        let webhook = self.next(after);
-        let mut entries = vec![self.document(&webhook)?];
-        entries.extend(self.switched(before, &webhook));
-        Ok((webhook, entries))
-    }
-
-    /// Whether this is what the topic says.
-    fn is_written(&self, webhook: &Webhook) -> bool {
-        self.directory.document(&webhook.id).as_ref() == Some(webhook)
-    }
-
-    fn managed(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Webhook, Refusal> {
-        let one = self.directory.get(id).ok_or(Refusal::NotFound)?;
-        if one.origin == Origin::File {
-            return Err(Refusal::OfTheFile);
-        }
-        require_version(&one.webhook, if_match)?;
-        Ok(Webhook::clone(&one.webhook))
-    }
-
-    fn changeable(&self, id: &WebhookId, if_match: Option<u64>) -> Result<Webhook, Refusal> {
-        let webhook = self.managed(id, if_match)?;
-        match webhook.status {
-            WebhookStatus::Cancelled => Err(Refusal::Cancelled),
-            WebhookStatus::Active | WebhookStatus::Disabled => Ok(webhook),
-        }
-    }
-
-    /// The next version. Its time is later than that of anything said of the one before, and a signing secret whose
-    /// time is over is kept no longer.
-    fn next(&self, mut webhook: Webhook) -> Webhook {
-        let now = self.rules.clock.now();
-        webhook.signing = webhook.signing.map(|signing| signing.without_expired(now));
-        Webhook {
-            version: webhook.version + 1,
-            updated_at: Some(self.later_than(&webhook)),
-            ..webhook
-        }
-    }
-
-    /// Now, or right after the last change of a webhook where another clock is ahead of this one.
-    fn later_than(&self, webhook: &Webhook) -> Timestamp {
-        let before = webhook.updated_at.map(|at| at.after(Duration::from_millis(1)));
-        let now = self.rules.clock.now();
-        before.map_or(now, |before| before.max(now))
-    }
-
-    /// What is wrong with a webhook whose fields can all be read.
-    fn faults(&self, webhook: &Webhook) -> Vec<Fault> {
-        let mut faults = webhook.faults();
-        let filter = Table::build(vec![webhook.clone()]).err().unwrap_or_default();
-        faults.extend(filter.into_iter().map(|fault| Fault {
-            path: fault.path.trim_start_matches("[0].").to_owned(),
-            ..fault
-        }));
-        faults.extend((self.rules.judge)(webhook));
-        faults
-    }
-
-    fn document(&self, webhook: &Webhook) -> Result<Entry, Refusal> {
-        let sealed = document::sealed(webhook, &self.directory.keys()).map_err(Refusal::Faults)?;
-        Ok(Entry::Document(webhook.id.clone(), Some(sealed)))
-    }
-
-    /// The notice of a webhook that was switched on or off.
-    fn switched(&self, before: &Webhook, after: &Webhook) -> Option<Entry> {
-        let (kind, message) = match (before.is_active(), after.is_active()) {
-            (false, true) => (NoticeKind::WebhookEnabled, "The webhook was switched on"),
-            (true, false) if after.status == WebhookStatus::Cancelled => {
-                (NoticeKind::WebhookDisabled, "The webhook was cancelled")
-            }
-            (true, false) => (NoticeKind::WebhookDisabled, "The webhook was switched off by its owner"),
-            _ => return None,
-        };
-        Some(Entry::Notice(Notice {
-            schema: SCHEMA.into(),
-            notice: kind,
-            account_id: after.account_id.clone(),
-            webhook_id: after.id.clone(),
-            delivery_id: None,
-            message: message.to_owned(),
-            at: after.updated_at.unwrap_or_default(),
-            instance: self.rules.instance.clone(),
-        }))
-    }
-
     fn changed(&self, webhook: Webhook, is_new_endpoint: bool, generated: Generated) -> Changed {
         Changed {
             webhook: Arc::new(webhook),
@@ -403,19 +289,6 @@ impl Manager {
             generated,
         }
     }
-}
-
-fn require_version(webhook: &Webhook, wanted: Option<u64>) -> Result<(), Refusal> {
-    match wanted {
-        Some(version) if version != webhook.version => Err(Refusal::Stale(webhook.version)),
-        _ => Ok(()),
-    }
-}
-
-fn switch_on(webhook: &mut Webhook) {
-    webhook.enabled = true;
-    webhook.status = WebhookStatus::Active;
-    webhook.disabled_reason = None;
 }
 
 #[cfg(test)]

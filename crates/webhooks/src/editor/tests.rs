@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postrider_types::AccountId;
+use postrider_types::{AccountId, Clock, Fault, NoticeKind, Timestamp};
 use serde_json::json;
 
 use super::*;
@@ -14,7 +15,7 @@ fn keyring(bytes: &[u8]) -> Keyring {
 }
 
 struct Desk {
-    manager: Manager,
+    editor: Editor,
     journal: Arc<MemoryJournal>,
     directory: Arc<Directory>,
 }
@@ -56,7 +57,7 @@ fn writing<J: Journal + 'static>(journal_over: impl FnOnce(Arc<MemoryJournal>) -
     };
     let shared = journal_over(Arc::clone(&journal));
     Desk {
-        manager: Manager::new(Arc::clone(&directory), shared, rules),
+        editor: Editor::new(Arc::clone(&directory), shared, rules),
         journal,
         directory,
     }
@@ -68,42 +69,42 @@ fn document(account: &str) -> Value {
 
 impl Desk {
     async fn added(&self, account: &str) -> Arc<Webhook> {
-        self.manager.add(document(account)).await.unwrap().webhook
+        self.editor.add(document(account)).await.unwrap().webhook
     }
 
     fn now(&self, id: &WebhookId) -> Arc<Webhook> {
-        self.manager.get(id).unwrap().webhook
+        self.editor.get(id).unwrap().webhook
     }
 }
 
 #[tokio::test]
 async fn a_webhook_is_added_edited_switched_cancelled_and_removed_with_a_version_for_each_change() {
     let desk = desk();
-    let added = desk.manager.add(document("shop")).await.unwrap();
+    let added = desk.editor.add(document("shop")).await.unwrap();
     assert!(added.is_new_endpoint && added.webhook.version == 1);
     let id = added.webhook.id.clone();
     assert!(id.as_str().starts_with("wh_") && id.as_str().len() == 29);
     let edited = desk
-        .manager
+        .editor
         .edit(&id, json!({ "description": "x" }), Some(1))
         .await
         .unwrap();
     assert!(!edited.is_new_endpoint && edited.webhook.updated_at > added.webhook.updated_at);
     let moved = desk
-        .manager
+        .editor
         .edit(&id, json!({ "url": "https://m.example/new" }), None)
         .await
         .unwrap();
     assert!(moved.is_new_endpoint);
-    assert!(!desk.manager.switch(&id, false, None).await.unwrap().webhook.is_active());
-    assert!(desk.manager.switch(&id, true, None).await.unwrap().webhook.is_active());
-    let cancelled = desk.manager.cancel(&id, None).await.unwrap().webhook;
+    assert!(!desk.editor.switch(&id, false, None).await.unwrap().webhook.is_active());
+    assert!(desk.editor.switch(&id, true, None).await.unwrap().webhook.is_active());
+    let cancelled = desk.editor.cancel(&id, None).await.unwrap().webhook;
     assert_eq!((cancelled.status, cancelled.version), (WebhookStatus::Cancelled, 6));
-    assert_eq!(desk.manager.cancel(&id, None).await.unwrap().webhook.version, 6);
-    assert_eq!(desk.manager.edit(&id, json!({}), None).await, Err(Refusal::Cancelled));
-    desk.manager.purge(&id, None).await.unwrap();
-    assert_eq!(desk.manager.get(&id), None);
-    assert_eq!(desk.manager.purge(&id, None).await, Err(Refusal::NotFound));
+    assert_eq!(desk.editor.cancel(&id, None).await.unwrap().webhook.version, 6);
+    assert_eq!(desk.editor.edit(&id, json!({}), None).await, Err(Refusal::Cancelled));
+    desk.editor.purge(&id, None).await.unwrap();
+    assert_eq!(desk.editor.get(&id), None);
+    assert_eq!(desk.editor.purge(&id, None).await, Err(Refusal::NotFound));
     let kinds: Vec<NoticeKind> = desk.journal.notices().iter().map(|notice| notice.notice).collect();
     use NoticeKind::{WebhookDisabled, WebhookEnabled};
     assert_eq!(kinds, [WebhookDisabled, WebhookEnabled, WebhookDisabled]);
@@ -116,15 +117,15 @@ async fn an_account_has_no_more_than_its_limit_cancelled_ones_included_until_one
     desk.added("shop").await;
     desk.added("shop").await;
     desk.added("other").await;
-    assert_eq!(desk.manager.add(document("shop")).await, Err(Refusal::Full(3)));
-    desk.manager.cancel(&first.id, None).await.unwrap();
-    assert_eq!(desk.manager.add(document("shop")).await, Err(Refusal::Full(3)));
-    desk.manager.purge(&first.id, None).await.unwrap();
+    assert_eq!(desk.editor.add(document("shop")).await, Err(Refusal::Full(3)));
+    desk.editor.cancel(&first.id, None).await.unwrap();
+    assert_eq!(desk.editor.add(document("shop")).await, Err(Refusal::Full(3)));
+    desk.editor.purge(&first.id, None).await.unwrap();
     desk.added("shop").await;
     // The file's webhook takes one of the places.
     desk.added("default").await;
     desk.added("default").await;
-    assert_eq!(desk.manager.add(document("default")).await, Err(Refusal::Full(3)));
+    assert_eq!(desk.editor.add(document("default")).await, Err(Refusal::Full(3)));
     assert_eq!(desk.directory.count(&AccountId::new("shop").unwrap()), 3);
 }
 
@@ -132,44 +133,44 @@ async fn an_account_has_no_more_than_its_limit_cancelled_ones_included_until_one
 async fn a_change_for_another_version_and_of_the_files_webhooks_is_refused() {
     let desk = desk();
     let id = desk.added("shop").await.id.clone();
-    desk.manager
+    desk.editor
         .edit(&id, json!({ "description": "x" }), None)
         .await
         .unwrap();
-    assert_eq!(desk.manager.edit(&id, json!({}), Some(1)).await, Err(Refusal::Stale(2)));
-    assert_eq!(desk.manager.switch(&id, false, Some(3)).await, Err(Refusal::Stale(2)));
+    assert_eq!(desk.editor.edit(&id, json!({}), Some(1)).await, Err(Refusal::Stale(2)));
+    assert_eq!(desk.editor.switch(&id, false, Some(3)).await, Err(Refusal::Stale(2)));
     let file = WebhookId::new("of-the-file").unwrap();
-    assert_eq!(desk.manager.edit(&file, json!({}), None).await, Err(Refusal::OfTheFile));
-    assert_eq!(desk.manager.purge(&file, None).await, Err(Refusal::OfTheFile));
+    assert_eq!(desk.editor.edit(&file, json!({}), None).await, Err(Refusal::OfTheFile));
+    assert_eq!(desk.editor.purge(&file, None).await, Err(Refusal::OfTheFile));
     let taken = json!({ "id": "of-the-file", "url": "https://m.example/", "events": ["order_error"] });
-    assert_eq!(desk.manager.add(taken).await, Err(Refusal::Taken));
+    assert_eq!(desk.editor.add(taken).await, Err(Refusal::Taken));
 }
 
 #[tokio::test]
 async fn what_was_written_before_it_is_decided_on_again_is_neither_refused_nor_made_twice() {
     let desk = writing(|journal| Arc::new(Forgetful(journal)));
-    let manager = &desk.manager;
+    let editor = &desk.editor;
     let mut signing = document("shop");
     (signing["id"], signing["signing"]) = (json!("wh_1"), json!({ "generate": true }));
-    let added = manager.add(signing).await.unwrap();
+    let added = editor.add(signing).await.unwrap();
     assert_eq!(secret_of(&desk), added.generated);
     let id = WebhookId::new("wh_1").unwrap();
     let moved = json!({ "url": "https://m.example/new", "signing": { "generate": true } });
-    let edited = manager.edit(&id, moved, Some(1)).await.unwrap();
+    let edited = editor.edit(&id, moved, Some(1)).await.unwrap();
     assert!(edited.is_new_endpoint);
     assert_eq!(secret_of(&desk), edited.generated);
-    let rotated = manager.rotate_secret(&id, Some(2)).await.unwrap();
+    let rotated = editor.rotate_secret(&id, Some(2)).await.unwrap();
     assert_eq!(secret_of(&desk), rotated.generated);
     assert_eq!(desk.now(&id).signing.as_ref().unwrap().secrets().count(), 2);
-    manager.switch(&id, false, Some(3)).await.unwrap();
-    manager.switch(&id, true, Some(4)).await.unwrap();
-    assert_eq!(manager.reseal(keyring(&[2, 1])).await, Ok(1));
-    let cancelled = manager.cancel(&id, Some(5)).await.unwrap();
+    editor.switch(&id, false, Some(3)).await.unwrap();
+    editor.switch(&id, true, Some(4)).await.unwrap();
+    assert_eq!(editor.reseal(keyring(&[2, 1])).await, Ok(1));
+    let cancelled = editor.cancel(&id, Some(5)).await.unwrap();
     assert_eq!((cancelled.webhook.version, &cancelled.webhook), (6, &desk.now(&id)));
-    manager.purge(&id, Some(6)).await.unwrap();
+    editor.purge(&id, Some(6)).await.unwrap();
     desk.directory.take_in(b"of-the-file", Some(&gone(0)));
     assert!(
-        manager
+        editor
             .switch(&of_the_file(), true, Some(0))
             .await
             .unwrap()
@@ -220,7 +221,7 @@ async fn what_another_writer_did_between_two_tries_is_judged_anew() {
         let desk = writing(|journal| Arc::new(Overtaken { journal, theirs }));
         desk.directory.take_in(b"wh_1", Some(&of_version(1)));
         let edit = json!({ "description": "mine" });
-        assert_eq!(desk.manager.edit(&id, edit, Some(1)).await, Err(refusal));
+        assert_eq!(desk.editor.edit(&id, edit, Some(1)).await, Err(refusal));
     }
 }
 
@@ -240,15 +241,15 @@ async fn a_webhook_of_the_file_that_postrider_disabled_is_enabled_with_a_notice_
     let (desk, id) = (desk(), of_the_file());
     let refused = Err(Refusal::OfTheFile);
     for on in [true, false] {
-        assert_eq!(desk.manager.switch(&id, on, None).await, refused, "it is active");
+        assert_eq!(desk.editor.switch(&id, on, None).await, refused, "it is active");
     }
     for (key, version) in [("of-the-file", 0), ("of-the-file/status", 1)] {
         desk.directory.take_in(key.as_bytes(), Some(&gone(version)));
         assert_eq!(desk.now(&id).disabled_reason.as_deref(), Some("gone"));
         let disabled = desk.now(&id).updated_at.unwrap();
-        assert_eq!(desk.manager.switch(&id, false, None).await, refused);
-        assert_eq!(desk.manager.switch(&id, true, Some(7)).await, Err(Refusal::Stale(0)));
-        let enabled = desk.manager.switch(&id, true, None).await.unwrap();
+        assert_eq!(desk.editor.switch(&id, false, None).await, refused);
+        assert_eq!(desk.editor.switch(&id, true, Some(7)).await, Err(Refusal::Stale(0)));
+        let enabled = desk.editor.switch(&id, true, None).await.unwrap();
         assert_eq!((enabled.origin, enabled.webhook), (Origin::File, desk.now(&id)));
         let now = desk.now(&id);
         assert!(now.is_active() && now.disabled_reason.is_none(), "{key}");
@@ -270,9 +271,9 @@ async fn a_webhook_of_the_file_that_its_owner_switched_off_stays_off() {
     let mut off = Webhook::clone(&desk.now(&id));
     off.enabled = false;
     desk.directory.replace_file(vec![off]).unwrap();
-    assert_eq!(desk.manager.switch(&id, true, None).await, Err(Refusal::OfTheFile));
+    assert_eq!(desk.editor.switch(&id, true, None).await, Err(Refusal::OfTheFile));
     desk.directory.take_in(b"of-the-file", Some(&gone(0)));
-    assert_eq!(desk.manager.switch(&id, true, None).await, Err(Refusal::OfTheFile));
+    assert_eq!(desk.editor.switch(&id, true, None).await, Err(Refusal::OfTheFile));
     assert_eq!(desk.journal.notices(), []);
 }
 
@@ -284,14 +285,14 @@ async fn enabling_a_webhook_of_the_file_keeps_the_managed_one_of_its_id_that_it_
         desk.directory.replace_file(Vec::new()).unwrap();
         let mut hidden = document("shop");
         (hidden["id"], hidden["auth"]) = (json!(id), auth);
-        let hidden = desk.manager.add(hidden).await.unwrap().webhook;
+        let hidden = desk.editor.add(hidden).await.unwrap().webhook;
         desk.directory.replace_file(vec![file.clone()]).unwrap();
         desk.directory.take_in(b"of-the-file", Some(&gone(0)));
-        desk.manager.switch(&id, true, None).await.unwrap();
+        desk.editor.switch(&id, true, None).await.unwrap();
         assert!(desk.now(&id).is_active() && desk.now(&id).url == file.url);
         desk.directory.replace_file(Vec::new()).unwrap();
         assert!(desk.now(&id).is_active() && desk.now(&id).url == hidden.url && desk.now(&id).auth == hidden.auth);
-        desk.manager.purge(&id, None).await.unwrap();
+        desk.editor.purge(&id, None).await.unwrap();
         desk.directory.replace_file(vec![file]).unwrap();
     }
 }
@@ -303,7 +304,7 @@ async fn all_faults_of_a_document_come_at_once() {
     bad["url"] = json!("https://forbidden.example/");
     bad["filter"] = json!({ "code": { "gte": "x" } });
     bad["retry"] = json!({ "max_retries": 11 });
-    let Err(Refusal::Faults(faults)) = desk.manager.add(bad).await else {
+    let Err(Refusal::Faults(faults)) = desk.editor.add(bad).await else {
         panic!("three fields are wrong");
     };
     let paths: BTreeSet<&str> = faults.iter().map(|fault| &*fault.path).collect();
@@ -331,8 +332,8 @@ async fn a_field_that_cannot_be_read_does_not_hide_what_is_wrong_with_the_others
         "url",
     ];
     for refused in [
-        desk.manager.add(bad.clone()).await,
-        desk.manager.edit(&id, bad, None).await,
+        desk.editor.add(bad.clone()).await,
+        desk.editor.edit(&id, bad, None).await,
     ] {
         let Err(Refusal::Faults(faults)) = refused else {
             panic!("seven fields are wrong");
@@ -346,10 +347,10 @@ async fn a_field_that_cannot_be_read_does_not_hide_what_is_wrong_with_the_others
 #[tokio::test]
 async fn what_stands_in_for_a_missing_field_is_not_judged() {
     let mut desk = desk();
-    let rules = Arc::get_mut(&mut desk.manager.rules).unwrap();
+    let rules = Arc::get_mut(&mut desk.editor.rules).unwrap();
     rules.judge = Box::new(|_| vec![Fault::new("url", "is forbidden"), Fault::new("tls", "is no key")]);
     let bad = json!({ "url": 7, "events": ["order_error"], "tls": { "certificate": "x", "key": "********" } });
-    let Err(Refusal::Faults(faults)) = desk.manager.add(bad).await else {
+    let Err(Refusal::Faults(faults)) = desk.editor.add(bad).await else {
         panic!("two fields are wrong");
     };
     let paths: Vec<&str> = faults.iter().map(|fault| &*fault.path).collect();
@@ -360,21 +361,21 @@ async fn what_stands_in_for_a_missing_field_is_not_judged() {
 async fn a_rotated_secret_is_shown_once_and_the_old_one_signs_on_for_the_overlap() {
     let desk = desk();
     let id = desk.added("shop").await.id.clone();
-    assert_eq!(desk.manager.rotate_secret(&id, None).await, Err(Refusal::NotSigning));
+    assert_eq!(desk.editor.rotate_secret(&id, None).await, Err(Refusal::NotSigning));
     let made = desk
-        .manager
+        .editor
         .edit(&id, json!({ "signing": { "generate": true } }), None)
         .await
         .unwrap();
     let first = made.generated.unwrap();
-    let rotated = desk.manager.rotate_secret(&id, None).await.unwrap();
+    let rotated = desk.editor.rotate_secret(&id, None).await.unwrap();
     let second = rotated.generated.unwrap();
     assert_ne!(first, second);
     let signing = desk.now(&id).signing.clone().unwrap();
     let previous = signing.previous.unwrap();
     assert_eq!((&signing.secret, &previous.secret), (&second, &first));
     assert!(previous.expires_at >= Timestamp::from_millis(1_000_000).after(Duration::from_secs(86_400)));
-    let again = desk.manager.rotate_secret(&id, None).await.unwrap();
+    let again = desk.editor.rotate_secret(&id, None).await.unwrap();
     let signing = desk.now(&id).signing.clone().unwrap();
     let secrets: Vec<&Secret> = signing.secrets().collect();
     assert_eq!(
@@ -388,19 +389,19 @@ async fn a_rotated_secret_is_shown_once_and_the_old_one_signs_on_for_the_overlap
 async fn a_secret_whose_overlap_is_over_is_gone_with_the_next_change() {
     let desk = desk();
     let id = desk.added("shop").await.id.clone();
-    desk.manager
+    desk.editor
         .edit(&id, json!({ "signing": { "generate": true } }), None)
         .await
         .unwrap();
-    desk.manager.rotate_secret(&id, None).await.unwrap();
+    desk.editor.rotate_secret(&id, None).await.unwrap();
     let has_previous = || desk.now(&id).signing.as_ref().unwrap().previous.is_some();
-    desk.manager
+    desk.editor
         .edit(&id, json!({ "description": "soon after" }), None)
         .await
         .unwrap();
     assert!(has_previous());
     let over = json!({ "signing": { "previous": { "expires_at": "1970-01-01T00:00:01.000Z" } } });
-    desk.manager.edit(&id, over, None).await.unwrap();
+    desk.editor.edit(&id, over, None).await.unwrap();
     assert!(!has_previous());
 }
 
@@ -409,14 +410,14 @@ async fn resealing_moves_every_secret_to_the_first_key() {
     let desk = desk();
     let mut with_secret = document("shop");
     with_secret["auth"] = json!({ "username": "u", "password": "hunter2" });
-    let id = desk.manager.add(with_secret).await.unwrap().webhook.id.clone();
+    let id = desk.editor.add(with_secret).await.unwrap().webhook.id.clone();
     desk.added("shop").await;
-    assert_eq!(desk.manager.reseal(keyring(&[2, 1])).await, Ok(1));
-    assert_eq!(desk.manager.reseal(keyring(&[2])).await, Ok(0));
+    assert_eq!(desk.editor.reseal(keyring(&[2, 1])).await, Ok(1));
+    assert_eq!(desk.editor.reseal(keyring(&[2])).await, Ok(0));
     let auth = desk.now(&id).auth.clone().unwrap();
     assert_eq!(auth.password.expose(), "hunter2");
     // With neither of the keys it is there, and gets nothing.
-    assert_eq!(desk.manager.reseal(keyring(&[3])).await, Ok(0));
+    assert_eq!(desk.editor.reseal(keyring(&[3])).await, Ok(0));
     assert!(!desk.now(&id).is_active());
 }
 
@@ -425,9 +426,9 @@ async fn a_rehearsal_judges_like_the_change_and_makes_none() {
     let desk = desk();
     let mut signing = document("shop");
     signing["signing"] = json!({ "generate": true });
-    let id = desk.manager.add(signing).await.unwrap().webhook.id.clone();
-    let before = desk.manager.list();
-    let rehearsing = desk.manager.rehearsing();
+    let id = desk.editor.add(signing).await.unwrap().webhook.id.clone();
+    let before = desk.editor.list();
+    let rehearsing = desk.editor.rehearsing();
     let version = desk.now(&id).version;
     let edited = rehearsing
         .edit(&id, json!({ "description": "x" }), Some(version))
@@ -442,6 +443,6 @@ async fn a_rehearsal_judges_like_the_change_and_makes_none() {
     rehearsing.rotate_secret(&id, None).await.unwrap();
     rehearsing.cancel(&id, None).await.unwrap();
     rehearsing.purge(&id, None).await.unwrap();
-    assert_eq!(desk.manager.list(), before);
+    assert_eq!(desk.editor.list(), before);
     assert!(desk.journal.notices().is_empty());
 }
