@@ -28,9 +28,12 @@ const FOR_COMMIT: Duration = Duration::from_secs(2);
 /// What stood in a write's way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
+    /// All instances share the place of the one writer.
+    #[error("another instance was writing webhooks at the same time")]
+    Overtaken(#[source] KafkaError),
     /// Kafka did not take it.
     #[error(transparent)]
-    Publish(#[from] PublishError),
+    Publish(PublishError),
     /// It did not answer what it was asked.
     #[error("Kafka could not be asked where the webhooks topic ends")]
     Kafka(#[from] KafkaError),
@@ -51,8 +54,17 @@ impl Obstacle {
     pub fn sentence(&self) -> String {
         match self {
             Self::Publish(error) => error.sentence(),
-            Self::Kafka(cause) => format!("{self}: {cause}"),
+            Self::Overtaken(cause) | Self::Kafka(cause) => format!("{self}: {cause}"),
             Self::Behind | Self::Busy | Self::Late => self.to_string(),
+        }
+    }
+}
+
+impl From<PublishError> for Obstacle {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Fenced(cause) => Self::Overtaken(cause),
+            error => Self::Publish(error),
         }
     }
 }

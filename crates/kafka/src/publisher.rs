@@ -54,8 +54,8 @@ pub enum PublishError {
     /// A call did not come back, and the producer with it.
     #[error("a call to Kafka does not come back")]
     Stuck,
-    /// Another process has taken this instance's place.
-    #[error("another process runs with this instance_id; it has taken over")]
+    /// Another producer has this one's transactional id. Who that can be, only the one knows who gave it the id.
+    #[error("another Kafka producer has taken this one's place")]
     Fenced(#[source] KafkaError),
     /// The producer cannot be used any more.
     #[error("the Kafka producer failed for good")]

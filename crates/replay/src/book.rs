@@ -131,7 +131,10 @@ impl Book {
 }
 
 fn failed(error: PublishError) -> Trouble {
-    Trouble::Kafka(error.sentence())
+    Trouble::Kafka(match error {
+        PublishError::Fenced(cause) => format!("another instance has taken the replays over: {cause}"),
+        error => error.sentence(),
+    })
 }
 
 /// What was told of parked deliveries before. Nobody else tells it now, so the topic's end holds the last of it.

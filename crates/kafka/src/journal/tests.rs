@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -160,5 +161,15 @@ fn a_cluster_that_does_not_answer_keeps_nobody_beyond_the_time_of_a_write() {
         begun.elapsed() < SHORT + Duration::from_secs(3),
         "{:?}",
         begun.elapsed()
+    );
+}
+
+#[test]
+fn a_writer_that_was_overtaken_is_not_said_to_share_its_name() {
+    let fenced = PublishError::Fenced(KafkaError::MessageProduction(RDKafkaErrorCode::ProducerFenced));
+    let sentence = Obstacle::from(fenced).sentence();
+    assert!(
+        sentence.starts_with("another instance was writing webhooks at the same time: "),
+        "{sentence}"
     );
 }
