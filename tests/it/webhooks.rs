@@ -204,6 +204,52 @@ async fn a_webhook_of_the_file_that_answered_410_is_enabled_again_for_good() -> 
     Ok(())
 }
 
+/// What `postrider_webhook_pending` shows for a webhook, if it has a series of its own.
+async fn pending(daemon: &Daemon, id: &str) -> Result<Option<String>> {
+    let (_, text) = daemon.get("/metrics").await?;
+    let series = format!("postrider_webhook_pending{{webhook=\"{id}\"}} ");
+    Ok(text
+        .lines()
+        .find_map(|line| line.strip_prefix(&series))
+        .map(str::to_owned))
+}
+
+#[tokio::test]
+async fn what_waits_for_a_webhook_is_shown_until_it_is_removed_and_nothing_waits() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.answer("/down", [Answer::status(503)]);
+    receiver.answer("/mended", [Answer::ok(), Answer::status(503), Answer::ok()]);
+    let mut scene = scene().await?;
+    scene.config["delivery"]["retry"] = json!({ "initial": "8s", "multiplier": 1, "jitter": 0 });
+    let daemon = scene.start().await?;
+    let down = id(&add(&daemon, &hook(&receiver.url("/down"))).await?).to_owned();
+    let mended = id(&add(&daemon, &hook(&receiver.url("/mended"))).await?).to_owned();
+    let topic = scene.topic("tracking");
+    topic.produce([Sent::value(sample("tracking_update"))]).await?;
+    let shows = |id: &str, wanted: Option<&'static str>| {
+        let (daemon, id) = (&daemon, id.to_owned());
+        until("what waits to be shown", PATIENCE, move || {
+            let id = id.clone();
+            async move { Ok((pending(daemon, &id).await?.as_deref() == wanted).then_some(())) }
+        })
+    };
+    let removed = async |id: &str| {
+        for (query, status) in [("", 200), ("?purge=true", 204)] {
+            expect(&daemon, "DELETE", &format!("/webhooks/{id}{query}"), None, status).await?;
+        }
+        anyhow::Ok(())
+    };
+    shows(&down, Some("1")).await?;
+    shows(&mended, Some("1")).await?;
+    removed(&down).await?;
+    assert_eq!(pending(&daemon, &down).await?.as_deref(), Some("1"), "it waits still");
+    shows(&down, None).await?;
+    shows(&mended, Some("0")).await?;
+    removed(&mended).await?;
+    shows(&mended, None).await?;
+    Ok(())
+}
+
 /// Waits until the cleaner has left one record to a key.
 async fn compacted(topic: &Topic) -> Result<()> {
     let admin = postrider_tests::Broker::shared().await?;
