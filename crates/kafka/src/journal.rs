@@ -35,7 +35,7 @@ pub enum Obstacle {
     #[error(transparent)]
     Publish(PublishError),
     /// It did not answer what it was asked.
-    #[error("Kafka could not be asked where the webhooks topic ends")]
+    #[error("Kafka could not be asked")]
     Kafka(#[from] KafkaError),
     /// This instance has not read up to the topic's end.
     #[error("the webhooks topic could not be read to its end")]

@@ -12,6 +12,8 @@ use super::desk::Desk;
 use super::work::to_the_end;
 use crate::problem::Problem;
 
+const ACTION: &str = "secrets.rotate";
+
 /// Reads the key file again, and seals the secrets of all webhooks with its first key.
 #[utoipa::path(post, path = "/api/v1/secrets/rotate", operation_id = "reseal_secrets", tag = "secrets", responses(
     (status = 200, description = "How many webhooks were sealed anew.", body = ref("#/components/schemas/Resealed")),
@@ -29,9 +31,10 @@ pub(super) async fn rotate(Extension(desk): Extension<Desk>, _: Params<Nothing>)
             Ok(read) => read.map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))?,
             Err(ended) => std::panic::resume_unwind(ended.into_panic()),
         };
-        let resealed = desk.api.editor.reseal(keys).await?;
+        let resealed = desk.api.editor.reseal(keys).await;
+        let resealed = resealed.inspect_err(|refusal| desk.note_uncertain(ACTION, None, refusal))?;
         info!(
-            action = "secrets.rotate",
+            action = ACTION,
             webhook.id = "-",
             account = "-",
             token = &*desk.caller.name,

@@ -143,6 +143,7 @@ async fn a_change_that_may_have_been_made_has_its_line_and_one_that_was_not_has_
     house.refuse_changes(Refusal::Uncertain(Obstacle::Behind));
     house.post("/api/v1/webhooks", &webhook("shop")).await.expect(503);
     house.act("DELETE", &format!("{path}?purge=true")).await.expect(503);
+    house.act("POST", "/api/v1/secrets/rotate").await.expect(503);
     let told: Vec<Value> = lines
         .audit()
         .iter()
@@ -154,7 +155,8 @@ async fn a_change_that_may_have_been_made_has_its_line_and_one_that_was_not_has_
         told,
         [
             json!(["webhook.add", "-", message]),
-            json!(["webhook.purge", id, message])
+            json!(["webhook.purge", id, message]),
+            json!(["secrets.rotate", "-", message])
         ]
     );
 }
