@@ -12,7 +12,7 @@ use postrider_types::delivery::{Progress, Waiting};
 use postrider_types::outcome::{Ending, Issuer, Met, OutcomeError, Timing};
 use postrider_types::{
     Clock, DeadLetter, DeadLetterReason, Delivery, DeliveryId, Notice, OutcomeResult, ParkCause, Parked, Resolution,
-    Share, Timestamp, Trigger, Webhook,
+    Share, Timestamp, Trigger, Webhook, retry_record,
 };
 use rand::{Rng, RngExt};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,6 @@ use crate::config::Config;
 use crate::headers::Sending;
 use crate::metrics::{self, Metrics, Tally};
 use crate::notices::About;
-use crate::parking;
 use crate::reply::{Reply, Timed};
 use crate::schedule::Schedule;
 use crate::target::{BadTarget, Target};
@@ -167,7 +166,7 @@ impl Attempts {
     }
 
     fn cut_short(&self, owed: Owed, share: Share, jitter: f64) -> Option<Made> {
-        if !parking::fits(&owed.event, self.largest_parked) {
+        if !retry_record::fits(&owed.event, self.largest_parked) {
             return None;
         }
         let now = self.clock.now();
@@ -231,7 +230,7 @@ impl Attempts {
         };
         match verdict::judge(reply, owed.attempt(), &rules, now) {
             // What cannot be parked cannot be tried again.
-            Verdict::Retry { .. } if !parking::fits(&owed.event, self.largest_parked) => Verdict::GiveUp {
+            Verdict::Retry { .. } if !retry_record::fits(&owed.event, self.largest_parked) => Verdict::GiveUp {
                 reason: DeadLetterReason::Exhausted,
             },
             verdict => verdict,

@@ -6,25 +6,11 @@ use std::time::Duration;
 
 use postrider_types::delivery::{Progress, TraceParent, Waiting};
 use postrider_types::outcome::{Ending, Issuer, OutcomeError};
-use postrider_types::{Clock, Delivery, ErrorKind, Event, ParkCause, Parked, Resolution, Share};
+use postrider_types::{Clock, Delivery, ErrorKind, Event, ParkCause, Parked, Resolution, Share, retry_record};
 
 use crate::metrics::Metrics;
 use crate::schedule::Schedule;
 use crate::standing::Disabled;
-
-/// What a retry record takes beside the event's own bytes.
-const ROOM: usize = 16 * 1024;
-/// What a header takes there beside its name and value: its prefix, and two lengths of up to three bytes.
-const HEADER: usize = 8;
-
-/// Whether an event's retry record would fit into a record of `largest` bytes.
-#[must_use]
-pub fn fits(event: &Event, largest: usize) -> bool {
-    let len = |bytes: Option<&bytes::Bytes>| bytes.map_or(0, bytes::Bytes::len);
-    let header = |header: &postrider_types::Header| header.name.len() + len(header.value.as_ref()) + HEADER;
-    let headers: usize = event.headers.iter().map(header).sum();
-    event.body.len() + len(event.key.as_ref()) + headers + ROOM <= largest
-}
 
 /// Resolves deliveries without a request.
 #[derive(Debug)]
@@ -55,7 +41,7 @@ impl Parking {
 
     /// Whether a delivery of this event can be parked at all.
     pub(crate) fn takes(&self, event: &Event) -> bool {
-        fits(event, self.largest)
+        retry_record::fits(event, self.largest)
     }
 
     /// The step that a delivery has to wait at least: its k-th parking in a row takes the schedule's k-th.
@@ -130,29 +116,5 @@ impl Parking {
             ..Resolution::default()
         };
         (delivery.share, resolution)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use postrider_types::{Header, Losses};
-
-    use super::*;
-    use crate::samples;
-
-    #[test]
-    fn each_header_is_counted_with_what_it_takes_in_a_record() {
-        let webhook = Arc::new(samples::webhook("wh_1", "https://merchant.example/"));
-        let event = samples::delivery(&webhook, 1, &Losses::default()).event;
-        let mut event = Arc::unwrap_or_clone(event);
-        let small = Header {
-            name: "a".into(),
-            value: Some(Bytes::from_static(b"1")),
-        };
-        event.headers = vec![small; 100_000];
-        let framed = 100_000 * ("o.a".len() + "1".len() + 2);
-        assert!(!fits(&event, event.body.len() + ROOM + framed));
-        assert!(fits(&event, event.body.len() + ROOM + 2 * framed));
     }
 }

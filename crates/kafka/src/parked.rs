@@ -169,9 +169,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use postrider_types::Facts;
+    use postrider_types::{Facts, retry_record};
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::config::ResultsConfig;
+    use crate::encode::{Encoder, Limits};
 
     fn header(name: &str, value: Option<&'static str>) -> Header {
         Header {
@@ -246,5 +251,44 @@ mod tests {
         let state = String::from_utf8(headers.last().unwrap().value.clone().unwrap().to_vec()).unwrap();
         headers.last_mut().unwrap().value = Some(state.replace("\"v\":1", "\"v\":2").into());
         assert!(matches!(read(&headers), Err(BadParkedRecord::Version(2))));
+    }
+
+    /// A header of a source record, the lengths of its name and its value, and how often it is there.
+    fn many_headers() -> impl Strategy<Value = Vec<Header>> {
+        let one = (0..20_000_usize, option::of(0..20_000_usize), 0..4_usize);
+        let small = (0..4_usize, option::of(0..4_usize), 0..20_000_usize);
+        vec(prop_oneof![one, small], 0..4).prop_map(|all| {
+            let header = |(name, value, times): (usize, Option<usize>, usize)| {
+                let header = Header {
+                    name: "n".repeat(name).into(),
+                    value: value.map(|len| vec![b'v'; len].into()),
+                };
+                std::iter::repeat_n(header, times)
+            };
+            all.into_iter().flat_map(header).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_by_the_reckoning_makes_a_retry_record_that_fits(
+            headers in many_headers(), key in option::of(0..20_000_usize), body in 0..20_000_usize,
+        ) {
+            let bytes = |len: usize| Bytes::from(vec![b'x'; len]);
+            let mut parked = parked();
+            parked.waiting.progress.replay = Some("r".repeat(64));
+            parked.event = Arc::new(Event {
+                // Each of them takes two bytes in the state.
+                id: EventId::new(&"\"".repeat(256)).unwrap(),
+                key: key.map(bytes),
+                headers,
+                body: bytes(body),
+                ..Event::clone(&parked.event)
+            });
+            let encoder = Encoder::new("i-0", ResultsConfig::default(), "postrider.webhooks", Limits::DEFAULT);
+            let size = encoder.parked(&parked).size();
+            prop_assert!(!retry_record::fits(&parked.event, size - 1));
+            prop_assert!(retry_record::fits(&parked.event, 5 * size + retry_record::ROOM));
+        }
     }
 }

@@ -8,9 +8,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider_kafka::encode::Limits;
 use postrider_kafka::reader::{ReadError, Reader};
 use postrider_kafka::record::Fetched;
-use postrider_types::{Event, EventType, Offset, Outcome, Partition, Timestamp, WebhookId};
+use postrider_types::{Event, EventType, Offset, Outcome, Partition, Timestamp, WebhookId, retry_record};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -25,8 +26,7 @@ const MARGIN: Duration = Duration::from_secs(3_600);
 const AHEAD_BYTES: usize = 4 << 20;
 /// How many events are looked up at once where some have to come from dead letters.
 const LETTERS: usize = 64;
-/// What a retry record takes beside the event's own bytes.
-const ROOM: usize = 16 * 1024;
+
 /// Reads records as events.
 pub trait Decoder: Send + Sync {
     /// What a record comes to today that was no event when it came: the event, and the webhooks that want it. `None`
@@ -125,11 +125,13 @@ impl Shelf {
     }
 
     fn event(&self, record: Fetched, candidate: &Candidate) -> Option<Event> {
-        if record.size() + ROOM > self.parts.limits.retry {
-            return None;
-        }
-        self.parts.decoder.event(record, candidate.event)
+        replayable(self.parts.decoder.event(record, candidate.event)?, &self.parts.limits)
     }
+}
+
+/// An event, unless a retry topic would refuse it: that is lost to a replay like what is kept no more.
+fn replayable(event: Event, limits: &Limits) -> Option<Event> {
+    retry_record::fits(&event, limits.retry).then_some(event)
 }
 
 impl Archive for Shelf {
@@ -204,5 +206,33 @@ impl From<ReadError> for Trouble {
             ReadError::Stopped => Self::Stopped,
             other => Self::Kafka(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use postrider_types::Header;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn an_event_with_very_many_small_headers_is_not_taken_for_one_that_a_retry_topic_takes() {
+        let small = Header {
+            name: "a".into(),
+            value: Some(Bytes::from_static(b"1")),
+        };
+        let event = Event {
+            headers: vec![small; 100_000],
+            ..samples::event(1)
+        };
+        let in_a_record = "o.a".len() + "1".len() + 2;
+        let limits = |each: usize| Limits {
+            retry: event.body.len() + retry_record::ROOM + 100_000 * each,
+            ..Limits::DEFAULT
+        };
+        assert!(replayable(event.clone(), &limits(in_a_record)).is_none());
+        assert!(replayable(event.clone(), &limits(2 * in_a_record)).is_some());
     }
 }

@@ -21,6 +21,7 @@ pub mod jitter;
 pub mod notice;
 pub mod outcome;
 pub mod position;
+pub mod retry_record;
 pub mod room;
 pub mod secret;
 pub mod settlement;

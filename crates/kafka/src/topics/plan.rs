@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use postrider_types::retry_record;
+
 use crate::config::{ResultsConfig, TopicsConfig};
 use crate::encode::retry_topic;
 
@@ -10,8 +12,6 @@ use crate::encode::retry_topic;
 pub const DEFAULT_MAX_RECORD: u64 = 1_048_588;
 /// How much more than a source's record its dead letter may take.
 const DEAD_LETTER_ROOM: u64 = 64 * 1024;
-/// How much more than a source's record its parked delivery may take.
-const RETRY_ROOM: u64 = 16 * 1024;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a topic's retention has to be.
@@ -107,7 +107,7 @@ impl Layout {
             plan(&names.notices, 1, Keep::AtLeast(30 * DAY)),
         ];
         plans.extend(self.retry_topics().into_iter().map(|(name, _)| TopicPlan {
-            max_record: source_max + RETRY_ROOM,
+            max_record: source_max + retry_record::ROOM as u64,
             append_time: true,
             ..plan(&name, self.topics.retry_partitions, Keep::Forever)
         }));
