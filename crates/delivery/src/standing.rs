@@ -86,9 +86,26 @@ pub(crate) struct Standing {
     pub(crate) pace: Pace,
     pub(crate) bookings: Bookings,
     bucket: Option<Bucket>,
-    failing_since: Option<Timestamp>,
+    failing: Option<Failing>,
     disabled: Option<(Disabled, Instant)>,
     met: Instant,
+}
+
+/// The first failure after the last success.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    since: Timestamp,
+    /// When it was met, if it was here: the wall may have been set to another time meanwhile.
+    met: Option<Instant>,
+}
+
+impl Failing {
+    /// How long it has been going on, if only what is younger than `renewed` counts.
+    fn lasts(self, renewed: Option<Timestamp>, at: Timestamp, now: Instant) -> Duration {
+        let told = at.since(renewed.map_or(self.since, |renewed| self.since.max(renewed)));
+        let lived = self.met.map(|met| now.saturating_duration_since(met));
+        lived.map_or(told, |lived| told.min(lived))
+    }
 }
 
 impl Standing {
@@ -99,7 +116,7 @@ impl Standing {
             pace: Pace::default(),
             bookings: Bookings::default(),
             bucket: webhook.rate_limit_per_second.map(|rate| Bucket::new(rate, now)),
-            failing_since,
+            failing: failing_since.map(|since| Failing { since, met: None }),
             disabled: None,
             met: now,
         }
@@ -144,7 +161,7 @@ impl Standing {
     /// Whether it has to be remembered.
     fn matters(&self, now: Instant, longest: Duration) -> bool {
         let idle = now.saturating_duration_since(self.met);
-        let clean = self.circuit.is_pristine() && self.failing_since.is_none() && self.disabled.is_none();
+        let clean = self.circuit.is_pristine() && self.failing.is_none() && self.disabled.is_none();
         idle < if clean { IDLE } else { longest }
     }
 }

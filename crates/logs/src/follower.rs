@@ -239,6 +239,7 @@ impl Follower {
             batch: Batch::default(),
             begun: None,
             skipped: Skipped::default(),
+            looked_after: self.clock.now(),
         };
         round.run(stop)
     }
@@ -334,6 +335,8 @@ struct Round<'a> {
     batch: Batch,
     begun: Option<Instant>,
     skipped: Skipped,
+    /// The last upkeep: a clock that has gone back since may have been far ahead.
+    looked_after: Timestamp,
 }
 
 impl Round<'_> {
@@ -464,6 +467,10 @@ impl Round<'_> {
     fn keep_up(&mut self) -> Result<(), Again> {
         if self.follower.shared.is_damaged() {
             return Err(Again::Lost("the file is damaged"));
+        }
+        let now = self.follower.clock.now();
+        if now < std::mem::replace(&mut self.looked_after, now) {
+            self.follower.judge_floor(self.writer)?;
         }
         for _ in 0..PRUNINGS {
             if !self.prune()? {

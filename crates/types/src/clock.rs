@@ -1,5 +1,6 @@
-//! Wall time, as an argument. Anchored once and carried on by the monotonic clock, so that a step of
-//! the system's clock neither fires nor delays a retry, and a paused test clock moves it too.
+//! Wall time, as an argument. Anchored once and carried on by the monotonic clock, so that small steps of the system's
+//! clock are none here, and a paused test clock moves it too. Where the system's clock was set to quite another time since
+//! (a machine that started before it knew the time, or slept), that time counts: signatures have to bear the true one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -183,30 +184,40 @@ impl JsonSchema for Timestamp {
     }
 }
 
-/// Tells the wall time. Cheap to copy; made once and passed down.
+/// How far the system's clock may be from what the monotonic one has carried on before it is followed: more than a leap
+/// second, and far less than what receivers of signatures allow for.
+const APART: Duration = Duration::from_secs(2);
+
+/// Tells the wall time. Cheap to copy; made once and passed down. It goes back where the system's clock is set back by
+/// more than two seconds, so durations are measured by [`Instant`].
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     wall: Timestamp,
     anchor: Instant,
+    system: Option<fn() -> Timestamp>,
 }
 
 impl Clock {
-    /// A clock that starts at the system's time.
+    /// A clock that tells the system's time.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the system's clock is read"
-    )]
     pub fn system() -> Self {
-        Self::starting_at(SystemTime::now().into())
+        Self::following(system_time)
     }
 
-    /// A clock that starts at a given time, for tests.
+    /// A clock that starts at a given time and follows no other, for tests.
     #[must_use]
     pub fn starting_at(wall: Timestamp) -> Self {
         Self {
             wall,
             anchor: Instant::now(),
+            system: None,
+        }
+    }
+
+    fn following(system: fn() -> Timestamp) -> Self {
+        Self {
+            system: Some(system),
+            ..Self::starting_at(system())
         }
     }
 
@@ -214,18 +225,29 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let elapsed = i64::try_from(self.anchor.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Timestamp(self.wall.0.saturating_add(elapsed))
+        let carried = Timestamp(self.wall.0.saturating_add(elapsed));
+        self.system.map_or(carried, |system| unless_set(carried, system()))
     }
+}
 
-    /// The monotonic moment at which the wall shows `time`; now, if that has passed.
-    #[must_use]
-    pub fn instant_of(&self, time: Timestamp) -> Instant {
-        self.anchor + time.since(self.wall)
-    }
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the system's clock is read"
+)]
+fn system_time() -> Timestamp {
+    SystemTime::now().into()
+}
+
+/// The time that was carried on, unless the system's clock was set to another meanwhile.
+fn unless_set(carried: Timestamp, system: Timestamp) -> Timestamp {
+    let apart = carried.since(system).max(system.since(carried));
+    if apart > APART { system } else { carried }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -318,5 +340,33 @@ mod tests {
         let clock = Clock::starting_at(Timestamp::from_millis(1_000));
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(clock.now(), Timestamp::from_millis(6_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_steps_of_the_systems_clock_are_none_and_large_ones_are_followed() {
+        static SYSTEM: AtomicI64 = AtomicI64::new(1_000);
+        let clock = Clock::following(|| Timestamp(SYSTEM.load(Ordering::Relaxed)));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        for (system, told) in [
+            (6_000, 6_000),
+            (8_000, 6_000),
+            (4_000, 6_000),
+            (1_763_805_600_137, 1_763_805_600_137),
+            (3_999, 3_999),
+            (6_001, 6_000),
+        ] {
+            SYSTEM.store(system, Ordering::Relaxed);
+            assert_eq!(clock.now(), Timestamp(told), "{system}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_time_told_is_never_far_from_the_systems(carried in any::<i64>(), system in any::<i64>()) {
+            let told = unless_set(Timestamp(carried), Timestamp(system));
+            let apart = told.since(Timestamp(system)).max(Timestamp(system).since(told));
+            prop_assert!(apart <= APART);
+            prop_assert!(told.0 == carried || told.0 == system);
+        }
     }
 }

@@ -6,7 +6,7 @@ use postrider_types::webhook::WebhookStatus;
 use postrider_types::{StatusChange, Timestamp};
 use tokio::time::Instant;
 
-use super::{Clears, Disabled, Effects, Standing};
+use super::{Clears, Disabled, Effects, Failing, Standing};
 use crate::circuit::{Circuit, Ticket};
 use crate::config::CircuitConfig;
 use crate::notices::About;
@@ -43,7 +43,7 @@ impl Judging<'_> {
     }
 
     fn well(&self, standing: &mut Standing) -> Effects {
-        standing.failing_since = None;
+        standing.failing = None;
         let closed = standing.circuit.succeed().then(|| self.about.circuit_closed());
         Effects {
             notices: closed.into_iter().collect(),
@@ -65,15 +65,21 @@ impl Judging<'_> {
     }
 
     fn failing(&self, standing: &mut Standing) -> Option<Effects> {
-        let since = standing.failing_since.get_or_insert(self.about.at);
+        let failing = standing.failing.get_or_insert(Failing {
+            since: self.about.at,
+            met: Some(self.now),
+        });
         // What fails here may succeed with another instance; and who enabled or changed the webhook since then begins anew.
-        let renewed = self.about.webhook.updated_at;
-        let since = [self.succeeded, renewed]
-            .into_iter()
-            .flatten()
-            .fold(*since, Timestamp::max);
-        let over = self.about.at.since(since) >= self.disable_after;
+        let renewed = self.succeeded.max(self.about.webhook.updated_at);
+        let over = failing.lasts(renewed, self.about.at, self.now) >= self.disable_after;
         over.then(|| self.disable(standing, Disabled::Failing(self.disable_after)))
+    }
+
+    /// Now, or right after the webhook's last change where another clock was ahead of this one: what is said of a webhook
+    /// counts only if it is younger.
+    fn later_than(&self, change: Option<Timestamp>) -> Timestamp {
+        let after = change.map(|at| at.after(Duration::from_millis(1)));
+        after.map_or(self.about.at, |after| self.about.at.max(after))
     }
 
     fn disable(&self, standing: &mut Standing, why: Disabled) -> Effects {
@@ -85,7 +91,7 @@ impl Judging<'_> {
             webhook_id: webhook.id.clone(),
             status: WebhookStatus::Disabled,
             reason: Some(why.as_str().to_owned()),
-            at: self.about.at,
+            at: self.later_than(webhook.updated_at),
             version: webhook.version,
         };
         Effects {

@@ -131,6 +131,25 @@ fn failures_from_before_a_webhook_was_enabled_again_are_not_held_against_it() {
 }
 
 #[test]
+fn a_clock_that_is_set_right_makes_no_days_of_a_moments_failures() {
+    let (mut desk, webhook) = (Desk::new(HashMap::new()), hook("wh_1"));
+    desk.at = Timestamp::from_millis(0);
+    desk.find(&webhook, Finding::Failing);
+    desk.at = START;
+    assert_eq!(desk.find(&webhook, Finding::Failing).status_change, None);
+    desk.wait(DAY * 5);
+    assert!(desk.find(&webhook, Finding::Failing).status_change.is_some());
+}
+
+#[test]
+fn what_is_said_of_a_webhook_is_younger_than_its_document_whatever_the_clocks_show() {
+    let ahead = START.after(DAY);
+    let webhook = edited(&hook("wh_1"), |webhook| webhook.updated_at = Some(ahead));
+    let change = Desk::new(HashMap::new()).find(&webhook, Finding::Gone).status_change;
+    assert!(change.is_some_and(|change| change.at > ahead));
+}
+
+#[test]
 fn what_the_proxy_did_is_not_held_against_the_endpoint() {
     let webhook = hook("wh_1");
     let mut desk = Desk::new(HashMap::from_iter([(webhook.id.clone(), Timestamp::from_millis(0))]));
@@ -251,6 +270,6 @@ fn idle_webhooks_are_forgotten_but_not_what_stands_against_one() {
     assert!(
         desk.standings
             .of(&hook("wh_failing").id)
-            .is_some_and(|one| one.failing_since == Some(START))
+            .is_some_and(|one| one.failing.is_some_and(|failing| failing.since == START))
     );
 }
