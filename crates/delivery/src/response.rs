@@ -56,7 +56,7 @@ impl Received {
 
     fn content_type(&self) -> Option<String> {
         let value = String::from_utf8_lossy(self.headers.get(CONTENT_TYPE)?.as_bytes());
-        Some(cut(&value, MAX_CONTENT_TYPE).to_owned())
+        Some(value[..value.floor_char_boundary(MAX_CONTENT_TYPE)].to_owned())
     }
 }
 
@@ -85,17 +85,11 @@ fn text(body: &[u8]) -> Text {
     const LONGEST_CHARACTER: usize = 4;
     let decoded = &body[..body.len().min(MAX_TEXT + LONGEST_CHARACTER)];
     let text = String::from_utf8_lossy(decoded);
-    let kept = cut(&text, MAX_TEXT);
+    let kept = &text[..text.floor_char_boundary(MAX_TEXT)];
     Text {
         is_cut: kept.len() < text.len() || decoded.len() < body.len(),
         kept: kept.to_owned(),
     }
-}
-
-/// The longest beginning of at most `limit` bytes that ends between two characters.
-fn cut(text: &str, limit: usize) -> &str {
-    let at = (0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
-    &text[..at.unwrap_or(0)]
 }
 
 #[cfg(test)]

@@ -106,10 +106,7 @@ impl Scrubber {
             body.push_str(MASK);
         }
         // A mask can be longer than what it hides.
-        let mut limit = body.len().min(whole.max(MASK.len()));
-        while !body.is_char_boundary(limit) {
-            limit -= 1;
-        }
+        let limit = body.floor_char_boundary(whole.max(MASK.len()));
         response.truncated |= limit < body.len();
         body.truncate(limit);
         response.body = body;

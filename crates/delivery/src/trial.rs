@@ -194,10 +194,7 @@ fn error(failure: &Failure) -> OutcomeError {
 
 fn response(received: &Received, scrubber: &Scrubber) -> SeenResponse {
     let whole = String::from_utf8_lossy(&received.body);
-    let end = (0..=MAX_SHOWN_BODY.min(whole.len()))
-        .rev()
-        .find(|at| whole.is_char_boundary(*at));
-    let body = &whole[..end.unwrap_or(0)];
+    let body = &whole[..whole.floor_char_boundary(MAX_SHOWN_BODY)];
     let facts = scrubber.scrub_response(ResponseFacts {
         content_type: None,
         body: body.to_owned(),

@@ -89,8 +89,7 @@ fn cut(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let end = (0..=limit).rev().find(|at| text.is_char_boundary(*at));
-    format!("{}…", &text[..end.unwrap_or(0)])
+    format!("{}…", &text[..text.floor_char_boundary(limit)])
 }
 
 /// Controls, line separators, and marks that turn the direction of text.
