@@ -115,11 +115,6 @@ impl Table {
         self.entries.iter().map(|entry| &entry.webhook)
     }
 
-    /// All webhooks of an account, cancelled ones included, in the order they were given.
-    pub fn of_account(&self, account: &AccountId) -> impl ExactSizeIterator<Item = &Arc<Webhook>> {
-        self.account_entries(account).iter().map(|entry| &entry.webhook)
-    }
-
     /// How many webhooks have a status.
     #[must_use]
     pub fn count(&self, status: WebhookStatus) -> usize {
@@ -128,6 +123,7 @@ impl Table {
             .count()
     }
 
+    /// All webhooks of an account, cancelled ones included, in the order they were given.
     pub(crate) fn account_entries(&self, account: &AccountId) -> &[Arc<Entry>] {
         self.by_account.get(account).map_or(&[], |account| &account.all)
     }

@@ -44,8 +44,8 @@ fn disabled_webhooks_are_told_apart_and_cancelled_ones_not_at_all() {
         WebhookStatus::Cancelled
     );
     assert!(table.webhook(&id("wh_3")).is_none());
-    assert_eq!(table.of_account(&account("default")).len(), 6);
-    assert_eq!(table.of_account(&account("other")).len(), 0);
+    assert_eq!(table.account_entries(&account("default")).len(), 6);
+    assert_eq!(table.account_entries(&account("other")).len(), 0);
 }
 
 #[test]
