@@ -164,9 +164,8 @@ async fn what_was_settled_above_the_watermark_is_not_sent_again() -> Result<()> 
         sent.values().all(|count| *count == 1),
         "settled records were sent again"
     );
-    let again = sent.values().filter(|count| **count > 1).count();
     eprintln!(
-        "watermark {watermark}, {} settled above it; after kill -9: {again} of {EVENTS} sent again",
+        "{} of {EVENTS} were settled above the watermark when it was killed",
         settled.len()
     );
     drop(daemon);
