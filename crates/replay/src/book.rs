@@ -45,9 +45,10 @@ impl Book {
         let transactional = (parts.mode == Mode::Transactions).then_some(&*shared);
         let config = parts.connection.producer(transactional, &parts.limits);
         let publisher = Publisher::new(&config, parts.partitions.clone(), parts.reachability.clone(), None)
-            .map_err(|error| Trouble::Kafka(error.to_string()))?;
+            .map_err(PublishError::Fatal)
+            .map_err(Trouble::Write)?;
         if parts.mode == Mode::Transactions {
-            publisher.take_place().map_err(failed)?;
+            publisher.take_place().map_err(Trouble::Write)?;
         }
         let encoder = Encoder::new(TELLER, parts.results.clone(), &*parts.webhooks_topic, parts.limits);
         Ok(Self {
@@ -65,8 +66,7 @@ impl Book {
 
     /// Where the replays topic ends now.
     pub(crate) fn end(&self) -> Result<i64, Trouble> {
-        let end = self.publisher.end_of(&self.topic);
-        end.map_err(|error| Trouble::Kafka(error.to_string()))
+        Ok(self.publisher.end_of(&self.topic)?)
     }
 
     fn publish(&self, records: &[Outgoing]) -> Result<(), PublishError> {
@@ -113,7 +113,7 @@ impl Ledger for Book {
         );
         records.push(encode::document(&self.topic, &replay.id, replay));
         records.extend(self.forgotten(replay));
-        self.publish(&records).map_err(failed)?;
+        self.publish(&records).map_err(Trouble::Write)?;
         fail_point!("r2");
         self.own.apply(touched);
         let lost = self.newly_lost(replay);
@@ -130,17 +130,9 @@ impl Book {
     }
 }
 
-fn failed(error: PublishError) -> Trouble {
-    Trouble::Kafka(match error {
-        PublishError::Fenced(cause) => format!("another instance has taken the replays over: {cause}"),
-        error => error.sentence(),
-    })
-}
-
 /// What was told of parked deliveries before. Nobody else tells it now, so the topic's end holds the last of it.
 fn counted(parts: &Parts, stop: &CancellationToken) -> Result<ByWebhook, Trouble> {
-    let tail = Tail::open(&parts.connection.table(), &parts.results.pending);
-    let tail = tail.map_err(|error| Trouble::Kafka(error.to_string()))?;
+    let tail = Tail::open(&parts.connection.table(), &parts.results.pending)?;
     let mut table = PendingTable::default();
     tail.read_to_end(stop, |entry| {
         table.take_in(&entry.key, entry.value.as_deref());

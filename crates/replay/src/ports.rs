@@ -2,21 +2,49 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use postrider_kafka::publisher::PublishError;
+use postrider_kafka::reader::ReadError;
 use postrider_types::{Event, Outcome, Parked};
 
 use crate::document::{Candidate, Replay, Span};
 use crate::request::Wanted;
 
 /// Why a step was not made. It can be made again, by whoever has the seat then.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// Kafka cannot be read or written; in words.
+    /// Kafka cannot be read.
     #[error("{0}")]
-    Kafka(String),
+    Read(ReadError),
+    /// Kafka did not take what was written.
+    #[error("{}", of_writing(.0))]
+    Write(PublishError),
+    /// A topic has no partitions.
+    #[error("the topic {0} is not there")]
+    NoTopic(Arc<str>),
+    /// What was committed before is not all known.
+    #[error("the replays topic could not be read to its end")]
+    Behind,
     /// It was asked to stop.
     #[error("stopped")]
     Stopped,
+}
+
+fn of_writing(error: &PublishError) -> String {
+    match error {
+        PublishError::Fenced(cause) => format!("another instance has taken the replays over: {cause}"),
+        error => error.sentence(),
+    }
+}
+
+impl<E: Into<ReadError>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        match error.into() {
+            ReadError::Stopped => Self::Stopped,
+            other => Self::Read(other),
+        }
+    }
 }
 
 /// What is read.

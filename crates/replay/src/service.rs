@@ -210,8 +210,8 @@ impl Service {
         self.parts.metrics.leads.set(0);
         match ended {
             Ok(Ok(()) | Err(Trouble::Stopped)) => {}
-            Ok(Err(Trouble::Kafka(why))) => {
-                warn!(why, "Replays met trouble; going on from what was committed");
+            Ok(Err(why)) => {
+                warn!(%why, "Replays met trouble; going on from what was committed");
                 self.pause(PAUSE);
             }
             Err(_) => {

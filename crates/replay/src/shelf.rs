@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_kafka::encode::Limits;
-use postrider_kafka::reader::{ReadError, Reader};
+use postrider_kafka::reader::Reader;
 use postrider_kafka::record::Fetched;
 use postrider_types::{Event, EventType, Offset, Outcome, Partition, Timestamp, WebhookId, retry_record};
 use tokio_util::sync::CancellationToken;
@@ -60,9 +60,9 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     pub(crate) fn open(parts: &Arc<Parts>, since: Timestamp, stop: &CancellationToken) -> Result<Self, Trouble> {
-        let reader = Reader::new(&parts.connection.reader(), stop.clone());
+        let reader = Reader::new(&parts.connection.reader(), stop.clone())?;
         Ok(Self {
-            reader: reader.map_err(|error| Trouble::Kafka(error.to_string()))?,
+            reader,
             results: parts.results.topic.as_str().into(),
             dead_letters: parts.results.dead_letters.as_str().into(),
             parts: Arc::clone(parts),
@@ -119,7 +119,7 @@ impl Shelf {
             spans.push(Span { partition, start, end });
         }
         if spans.is_empty() {
-            return Err(Trouble::Kafka(format!("the topic {topic} is not there")));
+            return Err(Trouble::NoTopic(Arc::clone(topic)));
         }
         Ok(spans)
     }
@@ -198,15 +198,6 @@ fn is_of(record: &Fetched, candidate: &Candidate) -> bool {
     *origin.topic == *candidate.topic
         && (origin.partition, origin.offset, origin.timestamp)
             == (candidate.partition, candidate.offset, candidate.time)
-}
-
-impl From<ReadError> for Trouble {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Stopped => Self::Stopped,
-            other => Self::Kafka(other.to_string()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -72,9 +72,7 @@ impl Term {
         if self.parts.runtime.block_on(known) {
             return Ok(());
         }
-        Err(Trouble::Kafka(
-            "the replays topic could not be read to its end".to_owned(),
-        ))
+        Err(Trouble::Behind)
     }
 
     fn take_up(&mut self) -> Result<(), Trouble> {

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use postrider_kafka::publisher::PublishError;
 use postrider_types::OutcomeResult::{self, Failed, Retrying, Skipped, Success};
 use postrider_types::{Outcome, Partition};
 use proptest::prelude::*;
@@ -121,7 +122,7 @@ impl Ledger for Shared {
         let mut world = self.0.borrow_mut();
         world.commits += 1;
         let commit = world.commits;
-        let killed = || Trouble::Kafka("killed".to_owned());
+        let killed = || Trouble::Write(PublishError::Stuck);
         if world.kills.contains(&(commit, false)) {
             return Err(killed());
         }
