@@ -42,11 +42,11 @@ const TABLES: &str = "
 ";
 
 /// Why an index was made anew instead of being used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Unusable {
     /// SQLite cannot read it.
     #[error("the file is damaged: {0}")]
-    Damaged(String),
+    Damaged(rusqlite::Error),
     /// It is somebody else's, and may be dear to them.
     #[error("the file is no index of postrider; it is kept beside it, with .not-an-index at the end of its name")]
     Foreign,
@@ -57,23 +57,22 @@ pub(crate) enum Unusable {
 
 /// The index cannot be opened at all.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} (admin.logs.path) cannot be opened or made: {source}")]
+#[error("{path} (admin.logs.path) cannot be opened or made: {why}")]
 pub(crate) struct OpenError {
     path: PathBuf,
-    #[source]
-    source: rusqlite::Error,
+    why: rusqlite::Error,
 }
 
 /// Opens the index for writing, making it where there is none or none that can be used; and says why it had to be
 /// made anew.
 pub(crate) fn open(path: &Path) -> Result<(Connection, Option<Unusable>), OpenError> {
-    let failed = |source| OpenError {
+    let failed = |why| OpenError {
         path: path.to_owned(),
-        source,
+        why,
     };
     let unusable = match attempt(path) {
         Ok(connection) => return Ok((connection, None)),
-        Err(Attempt::System(source)) => return Err(failed(source)),
+        Err(Attempt::System(why)) => return Err(failed(why)),
         Err(Attempt::Unusable(_)) if !is_ours(path) => {
             put_aside(path).map_err(failed)?;
             Unusable::Foreign
@@ -83,7 +82,7 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, Option<Unusable>), OpenEr
     remove(path);
     match attempt(path) {
         Ok(connection) => Ok((connection, Some(unusable))),
-        Err(Attempt::System(source)) => Err(failed(source)),
+        Err(Attempt::System(why)) => Err(failed(why)),
         Err(Attempt::Unusable(_)) => Err(failed(rusqlite::Error::InvalidPath(path.to_owned()))),
     }
 }
@@ -140,7 +139,7 @@ enum Attempt {
 impl From<rusqlite::Error> for Attempt {
     fn from(error: rusqlite::Error) -> Self {
         if is_damage(&error) {
-            Self::Unusable(Unusable::Damaged(error.to_string()))
+            Self::Unusable(Unusable::Damaged(error))
         } else {
             Self::System(error)
         }
