@@ -6,16 +6,17 @@ use postrider_types::{
     Resolution, Timestamp,
 };
 use prometheus::Registry;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::runtime::Runtime;
 
+use super::failure::{mendable, of_consumer};
 use super::*;
 use crate::config::ResultsConfig;
 use crate::encode::Limits;
-use crate::offsets::Membership;
+use crate::offsets::{Membership, OffsetCommit};
 
 /// Owns all it is asked about, until it is asked for offsets if it loses them then. Its commits fail as they are told
 /// to, and then go well.
