@@ -1,15 +1,19 @@
 //! The `kafka`, `topics` and `results` sections of the configuration.
 
+mod property;
+mod topics;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
 use postrider_types::Fault;
-use postrider_types::secret::MASK;
-use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+pub use self::property::{Property, is_secret_property};
+use self::property::{masked, property_fault};
+pub use self::topics::{ResultsConfig, TopicsConfig, is_topic_name};
 
 /// How long a transaction may take, in milliseconds, unless it is configured.
 pub(crate) const TRANSACTION_TIMEOUT: u64 = 30_000;
@@ -46,69 +50,6 @@ impl fmt::Debug for Config {
             .field("properties", &names)
             .finish()
     }
-}
-
-/// A librdkafka setting's value. Numbers and switches may be written bare.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "Scalar")]
-pub struct Property(pub String);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Switch(bool),
-    Integer(i64),
-    Number(f64),
-    Text(String),
-}
-
-impl From<Scalar> for Property {
-    fn from(scalar: Scalar) -> Self {
-        Self(match scalar {
-            Scalar::Switch(on) => on.to_string(),
-            Scalar::Integer(number) => number.to_string(),
-            Scalar::Number(number) => number.to_string(),
-            Scalar::Text(text) => text,
-        })
-    }
-}
-
-impl fmt::Debug for Property {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
-    }
-}
-
-impl JsonSchema for Property {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Property".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": ["string", "number", "boolean"] })
-    }
-}
-
-/// Whether a property's value must not be shown.
-#[must_use]
-pub fn is_secret_property(name: &str) -> bool {
-    ["password", "secret", "jaas", "token", "key.pem", "oauthbearer.config"]
-        .iter()
-        .any(|word| name.contains(word))
-}
-
-fn masked<S: Serializer>(properties: &BTreeMap<String, Property>, serializer: S) -> Result<S::Ok, S::Error> {
-    let shown = |(name, value): (&'_ String, &'_ Property)| {
-        (
-            name.clone(),
-            if is_secret_property(name) {
-                MASK.to_owned()
-            } else {
-                value.0.clone()
-            },
-        )
-    };
-    serializer.collect_map(properties.iter().map(shown))
 }
 
 /// Settings that the promises rest on, with what they are called in postrider's own configuration.
@@ -190,18 +131,6 @@ fn is_loopback(broker: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// What librdkafka has against a setting, in its own words unless those would show a secret.
-fn property_fault((name, value): (&String, &Property)) -> Option<Fault> {
-    let refused = ClientConfig::new().set(name, &value.0).create_native_config().err()?;
-    let reason = match refused {
-        KafkaError::ClientConfig(_, reason, ..) if !is_secret_property(name) || !reason.contains(&value.0) => {
-            format!("is not taken by librdkafka: {reason}")
-        }
-        _ => "is not taken by librdkafka".to_owned(),
-    };
-    Some(Fault::new(format!("properties.{name}"), reason))
-}
-
 fn broker_fault(broker: &str) -> Option<Fault> {
     let broker = broker.trim();
     let (host, port) = broker.rsplit_once(':').unwrap_or((broker, "9092"));
@@ -217,107 +146,9 @@ fn broker_fault(broker: &str) -> Option<Fault> {
     Some(Fault::new("brokers", reason))
 }
 
-/// How topics are created and checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct TopicsConfig {
-    /// Null means the smaller of 3 and the number of brokers.
-    pub replication: Option<i32>,
-    /// Partitions of the results topic.
-    pub results_partitions: i32,
-    /// Partitions of each retry topic.
-    pub retry_partitions: i32,
-}
-
-impl Default for TopicsConfig {
-    fn default() -> Self {
-        Self {
-            replication: None,
-            results_partitions: 12,
-            retry_partitions: 6,
-        }
-    }
-}
-
-impl TopicsConfig {
-    /// What is wrong with it.
-    #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
-        let within = |value: i32, path: &str, most: i32| {
-            let fits = (1..=most).contains(&value);
-            (!fits).then(|| Fault::new(path, format!("must be 1 to {most}")))
-        };
-        let replication = self.replication.and_then(|factor| within(factor, "replication", 100));
-        let results = within(self.results_partitions, "results_partitions", 1_000);
-        let retry = within(self.retry_partitions, "retry_partitions", 1_000);
-        [replication, results, retry].into_iter().flatten().collect()
-    }
-}
-
-/// The names of the topics postrider writes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ResultsConfig {
-    /// Outcomes.
-    pub topic: String,
-    /// Dead letters.
-    pub dead_letters: String,
-    /// Operational events.
-    pub notices: String,
-    /// What the names of the retry topics begin with; the delay follows.
-    pub retry_prefix: String,
-    /// Parked deliveries per webhook.
-    pub pending: String,
-    /// Replays and their progress.
-    pub replays: String,
-}
-
-impl Default for ResultsConfig {
-    fn default() -> Self {
-        Self {
-            topic: "postrider.results".to_owned(),
-            dead_letters: "postrider.dead-letters".to_owned(),
-            notices: "postrider.notices".to_owned(),
-            retry_prefix: "postrider.retry.".to_owned(),
-            pending: "postrider.pending".to_owned(),
-            replays: "postrider.replays".to_owned(),
-        }
-    }
-}
-
-/// Whether Kafka takes a text as a topic's name.
-#[must_use]
-pub fn is_topic_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(allowed)
-}
-
-impl ResultsConfig {
-    /// What is wrong with it.
-    #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
-        let named = [
-            ("topic", &self.topic),
-            ("dead_letters", &self.dead_letters),
-            ("notices", &self.notices),
-            ("retry_prefix", &self.retry_prefix),
-            ("pending", &self.pending),
-            ("replays", &self.replays),
-        ];
-        let mut faults = Vec::new();
-        for (at, (path, name)) in named.iter().enumerate() {
-            if !is_topic_name(name) {
-                faults.push(Fault::new(*path, "is not a topic name: 1 to 249 of A-Z a-z 0-9 . _ -"));
-            } else if let Some((other, _)) = named[..at].iter().find(|(_, earlier)| earlier == name) {
-                faults.push(Fault::new(*path, format!("is the same topic as {other}")));
-            }
-        }
-        faults
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::KafkaError;
     use rdkafka::producer::BaseProducer;
 
     use super::*;
@@ -442,22 +273,6 @@ mod tests {
                 ..Config::default()
             }
             .is_open()
-        );
-    }
-
-    #[test]
-    fn one_topic_cannot_serve_two_purposes() {
-        let results = ResultsConfig {
-            notices: "postrider.results".to_owned(),
-            pending: "a b".to_owned(),
-            ..ResultsConfig::default()
-        };
-        assert_eq!(
-            shown(&results.faults()),
-            [
-                "notices: is the same topic as topic",
-                "pending: is not a topic name: 1 to 249 of A-Z a-z 0-9 . _ -"
-            ]
         );
     }
 }
