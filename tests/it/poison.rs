@@ -139,7 +139,7 @@ async fn a_header_whose_name_is_no_text_keeps_its_record_and_what_is_behind_it_f
 }
 
 /// A scene whose sources take records, and batches, of so many bytes at most.
-async fn scene_for(name: &str, max_record: &str) -> Result<Scene> {
+pub(crate) async fn scene_for(name: &str, max_record: &str) -> Result<Scene> {
     let scene = Scene::at(Broker::shared().await?.bootstrap(), name)?;
     for source in ["shipments", "tracking"] {
         scene.topic(source).create_for(1, max_record).await?;

@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::delivery::webhook;
+use crate::poison::scene_for;
 
 fn events(count: usize) -> impl Iterator<Item = Sent> {
     (0..count).map(|number| {
@@ -31,13 +32,16 @@ fn an_hour_ago() -> Timestamp {
 
 /// A scene whose endpoint fails for everything, without retries.
 async fn failing(receiver: &Receiver) -> Result<Scene> {
+    Ok(failing_in(Scene::new("replay").await?, receiver))
+}
+
+fn failing_in(mut scene: Scene, receiver: &Receiver) -> Scene {
     receiver.answer("/hook", [Answer::status(503)]);
-    let mut scene = Scene::new("replay").await?;
     scene.config["delivery"]["circuit"] = json!({ "failures": 1_000_000 });
     let mut hook = webhook("wh", receiver.url("/hook"), &["tracking_update"]);
     hook["retry"] = json!({ "enabled": false });
     scene.webhooks([hook]);
-    Ok(scene)
+    scene
 }
 
 async fn ask(daemon: &Daemon, mut request: Value) -> Result<String> {
@@ -421,5 +425,28 @@ async fn the_command_line_counts_first_follows_it_to_its_end_and_lists_it() -> R
     assert_eq!(listed.stdout.lines().count(), 3, "{listed:?}");
     let bad = binary::run(&["replay", "--from", "soon", "--api", &api]).await?;
     assert_eq!(bad.code, Some(64), "{bad:?}");
+    Ok(())
+}
+
+/// Each header takes more in a retry record than in its own, where it has no prefix.
+#[tokio::test]
+async fn what_the_retry_topics_would_not_take_is_counted_as_lost_and_the_rest_is_made_again() -> Result<()> {
+    const MAX_RECORD: usize = 200_000;
+    const HEADERS: usize = 48_000;
+    let receiver = Receiver::start().await?;
+    let mut scene = failing_in(scene_for("crowded", &MAX_RECORD.to_string()).await?, &receiver);
+    scene.config["kafka"]["properties"]["compression.codec"] = json!("none");
+    let daemon = scene.start().await?;
+    let crowded = (0..HEADERS).fold(Sent::value("{}").partition(0), |sent, _| sent.header("a", "1"));
+    scene.topic("tracking").produce([crowded]).await?;
+    scene.topic("tracking").produce(events(1)).await?;
+    scene.outcomes(2).await?;
+    receiver.answer("/hook", [Answer::ok()]);
+
+    let id = ask(&daemon, json!({})).await?;
+    let ended = done(&daemon, &id).await?;
+    let counts = ["matched", "parked", "lost_source"].map(|name| ended[name].as_u64());
+    assert_eq!(counts, [Some(2), Some(1), Some(1)]);
+    replayed(&scene, &id, 1).await?;
     Ok(())
 }
