@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::looks::{CALL, rest};
+use crate::looks::{CALL, LOOK, rest};
 use crate::pauses::{ask_ends, list};
 use crate::rebalance::Context;
 use crate::tracker::TopicPartition;
@@ -39,7 +39,7 @@ pub(crate) struct Surveyor {
 impl Surveyor {
     /// Asks until stopped. Blocks: for a thread of its own.
     pub(crate) fn keep(self) {
-        while rest(&self.runtime, &self.stop) {
+        while rest(&self.runtime, &self.stop, LOOK) {
             match self.ask() {
                 Ok(ends) => *self.ends.0.lock() = ends,
                 Err(error) => debug!(%error, "Kafka does not say where partitions end; asking again"),

@@ -19,6 +19,6 @@ pub(crate) fn begin(name: &str, looks: impl FnOnce() + Send + 'static) -> Result
 }
 
 /// Waits for the next look; `false` when stopped.
-pub(crate) fn rest(runtime: &Handle, stop: &CancellationToken) -> bool {
-    runtime.block_on(async { tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() })
+pub(crate) fn rest(runtime: &Handle, stop: &CancellationToken, time: Duration) -> bool {
+    runtime.block_on(async { tokio::time::timeout(time, stop.cancelled()).await.is_err() })
 }

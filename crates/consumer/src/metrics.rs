@@ -102,7 +102,7 @@ impl Metrics {
 
     /// Forgets the lag of a partition that is not ours any more.
     pub fn forget_lag(&self, topic: &str, partition: i32) {
-        // Absent when no statistics came while it was ours.
+        // Absent when no end of it was told while it was ours.
         let _ = self.lag.remove_label_values(&[topic, &partition.to_string()]);
     }
 

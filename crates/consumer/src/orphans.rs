@@ -19,9 +19,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::looks::{CALL, rest};
+use crate::looks::{CALL, LOOK, rest};
 use crate::rebalance::Context;
 
+/// How long after the start whole topics without an owner are looked for soon: a member that comes back in time with more
+/// topics than it had makes no rebalance. Single partitions may just be on their way from one member to another.
+const AT_FIRST: Duration = Duration::from_secs(15);
+/// Between two looks then.
+const SOON: Duration = Duration::from_secs(2);
 /// How long after a move partitions are looked for at every look.
 const LATELY: Duration = Duration::from_secs(60);
 /// Between two looks at other times.
@@ -70,7 +75,9 @@ impl Lookout {
         let (mut before, mut known) = (BTreeSet::new(), self.retry_topics.clone());
         let (mut seen, mut lately) = (0, Instant::now() + LATELY);
         let mut looked = Instant::now();
-        while rest(&self.runtime, &self.stop) {
+        let at_first = Instant::now() + AT_FIRST;
+        let is_first = || Instant::now() < at_first;
+        while rest(&self.runtime, &self.stop, if is_first() { SOON } else { LOOK }) {
             let moves = self.moves.load(Ordering::Relaxed);
             if std::mem::replace(&mut seen, moves) != moves {
                 lately = Instant::now() + LATELY;
@@ -79,7 +86,7 @@ impl Lookout {
                 continue;
             }
             looked = Instant::now();
-            let now = self.look(&mut known).unwrap_or_else(|error| {
+            let now = self.look(&mut known, is_first()).unwrap_or_else(|error| {
                 debug!(%error, "The group cannot be looked at; trying again");
                 BTreeSet::new()
             });
@@ -96,9 +103,10 @@ impl Lookout {
         }
     }
 
-    /// The partitions without an owner, if it is this instance's turn to do something about them.
-    fn look(&self, known: &mut BTreeSet<String>) -> KafkaResult<BTreeSet<Named>> {
-        let mut all = self.partitions()?;
+    /// The partitions without an owner, if it is this instance's turn to do something about them; `whole`: of topics of
+    /// which nobody has any.
+    fn look(&self, known: &mut BTreeSet<String>, whole: bool) -> KafkaResult<BTreeSet<Named>> {
+        let all = self.partitions()?;
         for topic in vanished(known, &all) {
             error!(
                 topic,
@@ -117,8 +125,7 @@ impl Lookout {
         if !is_first(&self.client, clients) {
             return Ok(BTreeSet::new());
         }
-        all.retain(|partition| !owned.contains(partition));
-        Ok(all)
+        Ok(without_owner(all, &owned, whole))
     }
 
     /// All partitions of the topics that are read.
@@ -133,6 +140,13 @@ impl Lookout {
         }
         Ok(all)
     }
+}
+
+/// Which of these partitions nobody has; `whole`: of topics of which nobody has any.
+fn without_owner(mut all: BTreeSet<Named>, owned: &BTreeSet<Named>, whole: bool) -> BTreeSet<Named> {
+    let read: BTreeSet<&String> = owned.iter().map(|(topic, _)| topic).collect();
+    all.retain(|partition| !(owned.contains(partition) || whole && read.contains(&partition.0)));
+    all
 }
 
 /// The topics that were known and have no partitions any more; from now on those that have are known.
@@ -233,6 +247,18 @@ mod tests {
         }
         bytes.extend([0xff; 4]);
         bytes
+    }
+
+    #[test]
+    fn at_first_only_topics_that_nobody_reads_are_without_an_owner() {
+        let of = |all: &[(&str, i32)]| {
+            all.iter()
+                .map(|(topic, at)| ((*topic).to_owned(), *at))
+                .collect::<BTreeSet<_>>()
+        };
+        let (all, owned) = (of(&[("a", 0), ("a", 1), ("b", 0), ("b", 1)]), of(&[("a", 0)]));
+        assert_eq!(without_owner(all.clone(), &owned, true), of(&[("b", 0), ("b", 1)]));
+        assert_eq!(without_owner(all, &owned, false), of(&[("a", 1), ("b", 0), ("b", 1)]));
     }
 
     #[test]

@@ -100,14 +100,15 @@ impl ParkCause {
     }
 }
 
-/// A W3C trace context parent, `00-<trace id>-<span id>-<flags>`.
+/// A W3C trace context parent, `00-<trace id>-<span id>-<flags>`. Of a later version the same four parts are taken, as
+/// the standard asks of those who do not know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TraceParent(Arc<str>);
 
-/// The text is no trace parent of version 00.
+/// The text is no trace parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a traceparent of version 00")]
+#[error("not a traceparent")]
 pub struct BadTraceParent;
 
 impl TraceParent {
@@ -173,14 +174,16 @@ impl FromStr for TraceParent {
         };
         let zero = |part: &str| part.bytes().all(|b| b == b'0');
         let parts: Vec<&str> = text.split('-').collect();
-        let [version, trace, span, flags] = parts[..] else {
+        let [version, trace, span, flags, ref more @ ..] = parts[..] else {
             return Err(BadTraceParent);
         };
-        let fits = version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && !zero(trace) && !zero(span);
-        if fits {
-            Ok(Self(text.into()))
-        } else {
-            Err(BadTraceParent)
+        let is_known = version == "00" && more.is_empty();
+        let is_later = hex(version, 2) && !matches!(version, "00" | "ff");
+        let fits = hex(trace, 32) && hex(span, 16) && hex(flags, 2) && !zero(trace) && !zero(span);
+        match (is_known, is_later) {
+            (true, _) if fits => Ok(Self(text.into())),
+            (_, true) if fits => Ok(Self(format!("00-{trace}-{span}-{flags}").into())),
+            _ => Err(BadTraceParent),
         }
     }
 }
@@ -306,20 +309,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lower_case_version_00_parents_are_carried_over() {
+    fn lower_case_parents_are_carried_over_and_those_of_later_versions_as_what_this_one_knows_of_them() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(
             good.parse::<TraceParent>().unwrap().trace_id(),
             "0af7651916cd43dd8448eb211c80319c"
         );
         let zero = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
-        for bad in ["", "01-x", &good.to_uppercase(), &good[..54], &zero] {
+        let longer = format!("{good}-more");
+        let (invalid, signed) = (longer.replacen("00", "ff", 1), good.replacen("00", "+1", 1));
+        for bad in [
+            "",
+            "01-x",
+            &good.to_uppercase(),
+            &good[..54],
+            &zero,
+            &longer,
+            &invalid,
+            &signed,
+        ] {
             assert!(bad.parse::<TraceParent>().is_err(), "{bad}");
         }
         let parent = good.parse::<TraceParent>().unwrap();
         assert_eq!((parent.span_id(), parent.is_sampled()), ("b7ad6b7169203331", true));
         let unsampled = good.replace("-01", "-02").parse::<TraceParent>().unwrap();
         assert!(!unsampled.is_sampled());
+        for later in [longer.replacen("00", "cc", 1), good.replacen("00", "01", 1)] {
+            assert_eq!(later.parse::<TraceParent>().unwrap().as_str(), good, "{later}");
+        }
         let made = TraceParent::from_random(0, 7);
         assert_eq!(made.as_str().parse::<TraceParent>().unwrap(), made);
     }
