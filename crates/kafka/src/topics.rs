@@ -63,7 +63,7 @@ impl Topics {
         })
     }
 
-    /// Makes the topics that are missing. `sources` are made too when `with_sources` is set, with one
+    /// Makes the topics that are missing, and waits until they are seen. `sources` are made too when `with_sources` is set, with one
     /// partition, for trying out.
     ///
     /// # Errors
@@ -91,6 +91,7 @@ impl Topics {
                 Made::Existed(name)
             });
         }
+        self.await_seen(&made).await?;
         Ok(made)
     }
 

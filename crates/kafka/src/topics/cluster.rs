@@ -12,7 +12,7 @@ use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext};
 use tokio::time::Instant;
 
 use super::plan::{DEFAULT_MAX_RECORD, Layout};
-use super::{Topics, TopicsError};
+use super::{Made, Topics, TopicsError};
 use crate::connection::{Reachability, is_refusal, log_line};
 use crate::publisher::Partitions;
 use crate::rights::{Operation, Right};
@@ -20,6 +20,8 @@ use crate::rights::{Operation, Right};
 const CALL: Duration = Duration::from_secs(10);
 /// How long it may take until every broker knows of a topic that was just made.
 const SPREAD: Duration = Duration::from_secs(2);
+/// How long topics that were just made are waited for.
+const SEEN: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// More events than a client has when it could not connect.
 const EVENTS: usize = 100;
@@ -71,6 +73,25 @@ impl Topics {
             Some(reason) => TopicsError::Unwelcome { brokers, reason },
             None => TopicsError::Unreachable { brokers, source },
         }
+    }
+
+    /// Waits until a broker tells of the topics that were made; at most for a moment, because who may make a topic need
+    /// not be allowed to see it.
+    pub(super) async fn await_seen(&self, made: &[Made]) -> Result<(), TopicsError> {
+        let created = made.iter().filter_map(|made| match made {
+            Made::Created(name) => Some(name),
+            Made::Existed(_) => None,
+        });
+        let mut unseen: Vec<&String> = created.collect();
+        let deadline = Instant::now() + SEEN;
+        while !unseen.is_empty() && Instant::now() < deadline {
+            let seen = partition_counts(&self.cluster()?);
+            unseen.retain(|name| !seen.contains_key(*name));
+            if !unseen.is_empty() {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+        Ok(())
     }
 
     /// The topics of these that are not to be seen, whether they are there or not.
