@@ -137,10 +137,16 @@ fn anchor(outcome: &Outcome) -> String {
 /// What an outcome's status means; where nothing was attempted, that.
 fn meaning(outcome: &Outcome) -> Text {
     match (&outcome.status_text, outcome.result) {
-        (Some(text), _) => Text::of(text),
+        (Some(text), _) => Text::of(without_number(text, outcome.status_code)),
         (None, OutcomeResult::Skipped) => Text::of("Not sent"),
         (None, _) => Text::of(outcome.error.as_ref().map_or("", |error| error.kind.as_str())),
     }
+}
+
+/// The number is shown before it. Outside the catalog the text begins with it too.
+fn without_number(text: &str, code: Option<u16>) -> &str {
+    let number = code.map_or_else(String::new, |code| code.to_string());
+    text.strip_prefix(&number).unwrap_or(text).trim_start()
 }
 
 const fn trigger(trigger: Trigger) -> &'static str {
@@ -161,4 +167,24 @@ fn excerpt(body: &str) -> Text {
         short.push('…');
     }
     Text::of(&short)
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_types::status::meaning;
+
+    use super::without_number;
+
+    #[test]
+    fn a_status_outside_the_catalog_is_not_shown_with_its_number_twice() {
+        for (code, told) in [
+            (200, "OK"),
+            (299, "Success"),
+            (420, "Client Error"),
+            (999, "Unknown Status"),
+        ] {
+            assert_eq!(without_number(&meaning(code), Some(code)), told);
+        }
+        assert_eq!(without_number("OK", None), "OK");
+    }
 }

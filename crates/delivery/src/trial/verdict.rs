@@ -62,7 +62,9 @@ fn says_json(received: &Received) -> bool {
 }
 
 fn is_json(received: &Received) -> bool {
-    received.complete && serde_json::from_slice::<IgnoredAny>(&received.body).is_ok()
+    // What is skimmed is not looked at closely enough to see that it is no text.
+    let text = std::str::from_utf8(&received.body).ok();
+    received.complete && text.is_some_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 fn hint_of_error(kind: ErrorKind) -> Option<&'static str> {
@@ -150,6 +152,11 @@ mod tests {
             let (passed, message, _) = told(&answer(status, content_type, body));
             assert_eq!((passed, &*message), (false, NO_JSON), "{status} {content_type}");
         }
+        let no_text = Received {
+            body: Bytes::from_static(b"\"\xff\""),
+            ..answer(200, "application/json", "")
+        };
+        assert!(!told(&no_text).0);
         let broken_off = Received {
             complete: false,
             ..answer(200, "application/json", "{}")
