@@ -7,7 +7,7 @@ mod series;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_types::{ErrorKind, EventType, OutcomeResult, ParkCause, Undelivered, WebhookId};
+use postrider_types::{ErrorKind, EventType, Named, OutcomeResult, ParkCause, Undelivered, WebhookId};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use self::oldest::Oldest;
@@ -87,7 +87,13 @@ impl Metrics {
     /// # Errors
     /// When it is registered already.
     pub fn register_oldest(&self, registry: &Registry, undelivered: Undelivered) -> prometheus::Result<()> {
-        registry.register(Box::new(Oldest::new(undelivered, self.by_webhook.names())?))
+        registry.register(Box::new(Oldest::new(undelivered, self.by_webhook.named())?))
+    }
+
+    /// The webhooks that have series of their own, for other families of series.
+    #[must_use]
+    pub fn named(&self) -> Named {
+        self.by_webhook.named()
     }
 
     /// The family that counts ended deliveries, for the stage that ends some without an attempt.

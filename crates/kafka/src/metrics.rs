@@ -1,8 +1,9 @@
 //! The committer's series.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
-use postrider_types::{DeadLetterReason, WebhookId};
+use postrider_types::named::OTHER;
+use postrider_types::{DeadLetterReason, Named, WebhookId};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::pending::PendingTable;
@@ -32,19 +33,18 @@ impl TransactionResult {
 #[derive(Debug)]
 pub struct PendingGauges {
     gauges: IntGaugeVec,
-    most: usize,
-    named: HashSet<WebhookId>,
+    named: Named,
     /// What each of the rest was shown with.
     others: HashMap<WebhookId, u64>,
     together: u64,
 }
 
 impl PendingGauges {
-    /// Registers the series, with at most `most` webhooks named.
+    /// Registers the series; the webhooks that are named have their own.
     ///
     /// # Errors
     /// When a series of the same name is registered already.
-    pub fn register(registry: &Registry, most: usize) -> prometheus::Result<Self> {
+    pub fn register(registry: &Registry, named: Named) -> prometheus::Result<Self> {
         let opts = Opts::new(
             "postrider_webhook_pending",
             "Deliveries parked in retry topics, by webhook",
@@ -53,8 +53,7 @@ impl PendingGauges {
         registry.register(Box::new(gauges.clone()))?;
         Ok(Self {
             gauges,
-            most,
-            named: HashSet::new(),
+            named,
             others: HashMap::new(),
             together: 0,
         })
@@ -71,33 +70,27 @@ impl PendingGauges {
     /// Shows one webhook.
     pub fn show(&mut self, table: &PendingTable, webhook: &WebhookId) {
         let pending = table.pending(webhook);
-        if self.named.contains(webhook) || self.named.len() < self.most {
-            self.named.insert(webhook.clone());
-            self.take_from_others(webhook);
-            self.set(webhook.as_str(), pending);
-        } else {
+        let label = self.named.label(webhook);
+        if label == OTHER {
             let before = self.others.insert(webhook.clone(), pending).unwrap_or_default();
             self.together = (self.together + pending).saturating_sub(before);
-            self.set("other", self.together);
+            self.set(label, self.together);
+        } else {
+            self.set(label, pending);
         }
     }
 
-    /// Shows a webhook no more that is gone, and lets another have its name, unless something waits for it still.
+    /// Shows a webhook no more that is gone, unless something waits for it still.
     pub fn forget(&mut self, table: &PendingTable, webhook: &WebhookId) {
         if table.pending(webhook) > 0 {
             return;
         }
-        self.take_from_others(webhook);
-        if self.named.remove(webhook) {
-            // It has one since it was named.
-            let _ = self.gauges.remove_label_values(&[webhook.as_str()]);
-        }
-    }
-
-    fn take_from_others(&mut self, webhook: &WebhookId) {
         if let Some(before) = self.others.remove(webhook) {
             self.together = self.together.saturating_sub(before);
-            self.set("other", self.together);
+            self.set(OTHER, self.together);
+        } else if self.named.holds(webhook) {
+            // It has one if something ever waited for it.
+            let _ = self.gauges.remove_label_values(&[webhook.as_str()]);
         }
     }
 
@@ -197,7 +190,7 @@ mod tests {
     #[test]
     fn the_first_for_which_something_waits_are_named_and_the_rest_is_summed() {
         let (registry, mut table) = (Registry::new(), PendingTable::default());
-        let mut gauges = PendingGauges::register(&registry, 2).unwrap();
+        let mut gauges = PendingGauges::register(&registry, Named::new(2)).unwrap();
         for (webhook, appended, completed) in [("a", 9, 9), ("d", 4, 0), ("b", 2, 1), ("e", 5, 0), ("c", 3, 0)] {
             told(&mut table, webhook, appended, completed);
         }
@@ -213,11 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_that_is_gone_leaves_its_name_to_another_once_nothing_waits_for_it() {
+    fn a_webhook_that_is_gone_is_shown_no_more_once_nothing_waits_for_it() {
         let (registry, mut table) = (Registry::new(), PendingTable::default());
-        let mut gauges = PendingGauges::register(&registry, 1).unwrap();
+        let mut gauges = PendingGauges::register(&registry, Named::new(1)).unwrap();
         let gone = told(&mut table, "a", 2, 0);
-        let other = told(&mut table, "b", 3, 0);
+        told(&mut table, "b", 3, 0);
         let third = told(&mut table, "c", 4, 0);
         gauges.show_all(&table);
         gauges.forget(&table, &gone);
@@ -228,10 +221,8 @@ mod tests {
         gauges.show(&table, &gone);
         gauges.forget(&table, &gone);
         assert_eq!(shown(&registry), expected(&[("other", 7)]));
-        gauges.show(&table, &other);
-        assert_eq!(shown(&registry), expected(&[("b", 3), ("other", 4)]));
         told(&mut table, "c", 4, 4);
         gauges.forget(&table, &third);
-        assert_eq!(shown(&registry), expected(&[("b", 3), ("other", 0)]));
+        assert_eq!(shown(&registry), expected(&[("other", 3)]));
     }
 }

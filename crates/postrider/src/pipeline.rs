@@ -258,7 +258,7 @@ impl Core {
         };
         self.open_api(api, &egress, &directory, served)?;
         let replaying = replays::begin(replays)?;
-        let gauges = PendingGauges::register(&self.registry, self.config.telemetry.max_webhook_series)?;
+        let gauges = PendingGauges::register(&self.registry, self.metrics.delivery.named())?;
         tables.follow(Arc::clone(&directory), gauges, self.successes.clone(), &self.stop)?;
         let (consumers, members) = self.members(found)?.into_iter().unzip();
         let watching = [

@@ -5,41 +5,39 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postrider_types::{Undelivered, WebhookId};
+use postrider_types::{Named, Undelivered, WebhookId};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, Opts};
-
-use super::series::Names;
 
 /// The collector.
 #[derive(Debug)]
 pub(super) struct Oldest {
     undelivered: Undelivered,
-    names: Names,
+    named: Named,
     gauges: GaugeVec,
     /// The labels there are series of.
     shown: Mutex<HashSet<String>>,
 }
 
 impl Oldest {
-    pub(super) fn new(undelivered: Undelivered, names: Names) -> prometheus::Result<Self> {
+    pub(super) fn new(undelivered: Undelivered, named: Named) -> prometheus::Result<Self> {
         let opts = Opts::new(
             "postrider_webhook_oldest_undelivered_seconds",
             "Age of the oldest event that waits, is under way or is parked for a webhook, replays left out",
         );
         Ok(Self {
             undelivered,
-            names,
+            named,
             gauges: GaugeVec::new(opts, &["webhook"])?,
             shown: Mutex::default(),
         })
     }
 
     fn show(&self, ages: &[(WebhookId, Duration)]) {
-        let oldest = oldest_by(|webhook| self.names.label(webhook), ages);
+        let oldest = oldest_by(|webhook| self.named.label(webhook), ages);
         let mut shown = self.shown.lock();
-        shown.extend(self.names.named().iter().map(|webhook| webhook.as_str().to_owned()));
+        shown.extend(self.named.all().iter().map(|webhook| webhook.as_str().to_owned()));
         shown.extend(oldest.keys().map(|label| (*label).to_owned()));
         for label in &*shown {
             let age = oldest.get(&**label).copied().unwrap_or_default();
@@ -91,7 +89,7 @@ mod tests {
     async fn an_age_grows_while_nothing_happens_and_is_zero_once_all_ended() {
         let undelivered = Undelivered::new(Clock::starting_at(Timestamp::from_millis(100_000)));
         let registry = Registry::new();
-        let names = Names::new(1);
+        let names = Named::new(1);
         let oldest = Oldest::new(undelivered.clone(), names.clone()).unwrap();
         registry.register(Box::new(oldest)).unwrap();
         let webhook = WebhookId::new("a").unwrap();

@@ -427,9 +427,13 @@ async fn a_parked_delivery_is_owed_until_it_comes_back_and_ends_and_a_replayed_o
         .iter()
         .find_map(|record| record.resolutions[0].parked.as_ref());
     let mut back = samples::delivery(&webhook, 7, &desk.losses);
-    back.due = Some(parked.unwrap().waiting.due);
+    let due = parked.unwrap().waiting.due;
+    back.due = Some(due);
     desk.taken.clear();
+    let since = back.event.time();
     desk.traffic.offer(back, desk.now);
+    // Whoever reads it says so.
+    desk.undelivered.came_back(&webhook.id, since, due);
     assert_eq!(desk.age(), Some(60));
     assert_eq!(desk.start(), 1);
     desk.end(0, Finding::Well, Duration::from_millis(1));

@@ -104,8 +104,8 @@ fn everything() -> Registry {
     let registry = Registry::new();
     let mut config = Config::new("postrider-0");
     config.admin.logs.path = Some("logs".into());
-    Metrics::register(&registry, &config, &Undelivered::new(Clock::system())).unwrap();
-    PendingGauges::register(&registry, 200).unwrap();
+    let metrics = Metrics::register(&registry, &config, &Undelivered::new(Clock::system())).unwrap();
+    PendingGauges::register(&registry, metrics.delivery.named()).unwrap();
     telemetry::register_tasks(&registry, tokio::runtime::Handle::current()).unwrap();
     registry
 }
