@@ -146,6 +146,18 @@ async fn topics_are_checked_made_and_found_right() -> Result<()> {
     Ok(())
 }
 
+/// A broker takes a moment to tell of what it made.
+#[tokio::test]
+async fn topics_that_were_made_are_there_for_whoever_looks_next() -> Result<()> {
+    for _ in 0..5 {
+        let scene = Scene::new("cli-seen").await?;
+        let made = run_on(&scene, &["topics", "create"]).await?;
+        let right = run_on(&scene, &["topics", "check"]).await?;
+        assert_eq!((made.code, right.code), (Some(0), Some(0)), "{right:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn kafka_out_of_reach_is_69() -> Result<()> {
     let mut scene = Scene::at(&format!("127.0.0.1:{}", port::free()), "cli")?;

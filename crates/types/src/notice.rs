@@ -26,7 +26,7 @@ pub enum NoticeKind {
     /// Its probe succeeded; it gets its deliveries again.
     #[serde(rename = "webhook.circuit_closed")]
     CircuitClosed,
-    /// A delivery failed for good.
+    /// A delivery has used up its attempts.
     #[serde(rename = "delivery.exhausted")]
     DeliveryExhausted,
 }
