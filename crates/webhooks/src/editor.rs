@@ -119,6 +119,9 @@ impl Editor {
             let before = self.changeable(id, if_match)?;
             let patched = draft::patched(&before, patch.clone(), &|webhook| self.rules.faults(webhook));
             let (mut webhook, generated) = patched.map_err(Refusal::Faults)?;
+            if let Some(old) = &before.signing {
+                webhook.signing = webhook.signing.map(|signing| signing.replacing(old));
+            }
             if switched_on {
                 switch_on(&mut webhook);
             }

@@ -53,6 +53,16 @@ impl Signing {
         signing.keep(|place, _| place < Self::MOST_ROTATED_OUT)
     }
 
+    /// What an edit makes of `before`: another secret in its place ends those that were rotated out too, unless the edit
+    /// says otherwise of them. Who wants them to go on rotates.
+    #[must_use]
+    pub fn replacing(self, before: &Self) -> Self {
+        if self.secret == before.secret || self.previous != before.previous {
+            return self;
+        }
+        Self::with(self.secret.clone())
+    }
+
     /// Without the secrets whose time is over at `now`.
     #[must_use]
     pub fn without_expired(self, now: Timestamp) -> Self {

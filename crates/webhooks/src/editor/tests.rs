@@ -386,6 +386,24 @@ async fn a_rotated_secret_is_shown_once_and_the_old_one_signs_on_for_the_overlap
 }
 
 #[tokio::test]
+async fn an_edit_that_makes_another_secret_ends_all_that_were() {
+    let desk = desk();
+    let id = desk.added("shop").await.id.clone();
+    let generate = || json!({ "signing": { "generate": true } });
+    desk.editor.edit(&id, generate(), None).await.unwrap();
+    desk.editor.rotate_secret(&id, None).await.unwrap();
+    let made = desk
+        .editor
+        .edit(&id, generate(), None)
+        .await
+        .unwrap()
+        .generated
+        .unwrap();
+    let signing = desk.now(&id).signing.clone().unwrap();
+    assert_eq!(signing.secrets().collect::<Vec<_>>(), [&made]);
+}
+
+#[tokio::test]
 async fn a_secret_whose_overlap_is_over_is_gone_with_the_next_change() {
     let desk = desk();
     let id = desk.added("shop").await.id.clone();
