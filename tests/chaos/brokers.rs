@@ -22,12 +22,6 @@ const WATCHDOG: Bounds = Bounds {
 /// How long nothing may come to an end: longer than the watchdog waits, and a start.
 const STALL: Duration = Duration::from_secs(120);
 
-/// Three nodes that notice within seconds that one of them is gone.
-async fn three_nodes() -> Result<Broker> {
-    let extra = "broker.session.timeout.ms=3000;broker.heartbeat.interval.ms=500".to_owned();
-    Broker::start_with(3, vec![("KAFKA_EXTRA", extra), ("KAFKA_HEAP", "256m".to_owned())]).await
-}
-
 /// The nodes to break: the group's coordinator alone in the quick form, all in turn from there in the long one.
 async fn nodes(broker: &Broker, trial: &Trial) -> Result<Vec<u32>> {
     let first: u32 = broker.coordinator(trial.scene.group()).await?;
@@ -46,7 +40,7 @@ async fn loaded(broker: &Broker, name: &'static str) -> Result<Trial> {
 #[tokio::test]
 async fn brokers_that_die_and_freeze_cost_time_and_nothing_else() -> Result<()> {
     let _turn = turn::shared().await;
-    let broker = three_nodes().await?;
+    let broker = Broker::three_watchful().await?;
     let mut trial = loaded(&broker, "brokers").await?;
     let daemon = trial.start("a").await?;
     sleep(Duration::from_secs(2)).await;
@@ -70,7 +64,7 @@ async fn all_brokers_freeze_for_a_minute() -> Result<()> {
         return Ok(());
     }
     let _turn = turn::shared().await;
-    let broker = three_nodes().await?;
+    let broker = Broker::three_watchful().await?;
     let mut trial = loaded(&broker, "all-freeze").await?;
     let daemon = trial.start("a").await?;
     sleep(Duration::from_secs(5)).await;
@@ -222,7 +216,7 @@ async fn while_the_results_topic_lacks_replicas_nothing_ends_and_afterwards_ever
         return Ok(());
     }
     let _turn = turn::shared().await;
-    let broker = three_nodes().await?;
+    let broker = Broker::three_watchful().await?;
     let mut trial = Trial::on(&broker, "lacking").await?;
     trial.patience = STALL;
     trial.property("message.timeout.ms", 3_000);

@@ -12,12 +12,6 @@ use crate::delivery::webhook;
 /// Which of the three has the partitions that nobody else has. Any will do.
 const NODE: u32 = 2;
 
-/// Three nodes that notice within seconds that one of them is gone.
-async fn three_nodes() -> Result<Broker> {
-    let extra = "broker.session.timeout.ms=3000;broker.heartbeat.interval.ms=500".to_owned();
-    Broker::start_with(3, vec![("KAFKA_EXTRA", extra), ("KAFKA_HEAP", "256m".to_owned())]).await
-}
-
 /// One to each partition, of three.
 fn one_each() -> impl Iterator<Item = Sent> {
     (0..3).map(|partition| Sent::value(sample("tracking_update")).partition(partition))
@@ -33,7 +27,7 @@ async fn gone(scene: &Scene) -> Result<()> {
 /// `moves` was read before the node died, `news` was not, and `lonely` is of that node alone.
 #[tokio::test]
 async fn what_others_lead_is_delivered_at_once_and_the_rest_when_its_leader_is_back() -> Result<()> {
-    let broker = three_nodes().await?;
+    let broker = Broker::three_watchful().await?;
     let receiver = Receiver::start().await?;
     let mut scene = Scene::on(&broker, "leaderless").await?;
     scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);
@@ -84,7 +78,7 @@ async fn what_others_lead_is_delivered_at_once_and_the_rest_when_its_leader_is_b
 /// All partitions are of the node that is away: they are moved without ever having been read.
 #[tokio::test]
 async fn partitions_without_a_leader_move_between_instances_and_are_each_read_once() -> Result<()> {
-    let broker = three_nodes().await?;
+    let broker = Broker::three_watchful().await?;
     let receiver = Receiver::start().await?;
     let mut scene = Scene::on(&broker, "late-moves").await?;
     scene.webhooks([webhook("wh_1", receiver.url("/hook"), &["tracking_update"])]);

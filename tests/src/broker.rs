@@ -59,6 +59,15 @@ impl Broker {
         tokio::task::spawn_blocking(move || Self::start_blocking(nodes, &settings)).await?
     }
 
+    /// Three nodes that notice within seconds that one of them is gone.
+    ///
+    /// # Errors
+    /// When they could not be started.
+    pub async fn three_watchful() -> anyhow::Result<Self> {
+        let extra = "broker.session.timeout.ms=3000;broker.heartbeat.interval.ms=500".to_owned();
+        Self::start_with(3, vec![("KAFKA_EXTRA", extra), ("KAFKA_HEAP", "256m".to_owned())]).await
+    }
+
     fn start_blocking(nodes: u32, settings: &[(&'static str, String)]) -> anyhow::Result<Self> {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let cluster = format!("it-{}-{number}", std::process::id());

@@ -175,14 +175,8 @@ impl Topic {
     /// # Errors
     /// When the broker refuses, or does not answer in time.
     pub async fn create_for(&self, partitions: i32, max_record: &str) -> anyhow::Result<()> {
-        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        let topic =
-            NewTopic::new(&self.name, partitions, TopicReplication::Fixed(-1)).set("max.message.bytes", max_record);
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        for created in admin.create_topics([&topic], &options).await? {
-            created.map_err(|(name, code)| anyhow::anyhow!("creating topic {name}: {code}"))?;
-        }
-        Ok(())
+        let topic = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(-1));
+        self.make(topic.set("max.message.bytes", max_record)).await
     }
 
     /// Creates it with one partition for each of these nodes, which alone has it.
@@ -190,11 +184,14 @@ impl Topic {
     /// # Errors
     /// When the broker refuses, or does not answer in time.
     pub async fn create_on(&self, nodes: &[i32]) -> anyhow::Result<()> {
-        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let replicas: Vec<&[i32]> = nodes.iter().map(std::slice::from_ref).collect();
         let partitions = i32::try_from(nodes.len())?;
-        let topic = NewTopic::new(&self.name, partitions, TopicReplication::Variable(&replicas))
-            .set("min.insync.replicas", "1");
+        let topic = NewTopic::new(&self.name, partitions, TopicReplication::Variable(&replicas));
+        self.make(topic.set("min.insync.replicas", "1")).await
+    }
+
+    async fn make(&self, topic: NewTopic<'_>) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         for created in admin.create_topics([&topic], &options).await? {
             created.map_err(|(name, code)| anyhow::anyhow!("creating topic {name}: {code}"))?;
