@@ -3,7 +3,8 @@
 //! A lane with `limit` requests at once and a mean time `t` for each moves `limit / t` a second. The mean
 //! is taken over windows of one round of requests, and the better of the last two windows counts: the
 //! first round after a pause pays for connections, which says nothing of the next. A lane that has not
-//! been through two windows has no estimate.
+//! been through two windows has no estimate. Where few are under way a window is several rounds, unless they are slow:
+//! two answers of a second each say enough.
 
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use tokio::time::Instant;
 const TURNS: u32 = 4;
 /// Bounds of a window, in requests.
 const WINDOW: std::ops::RangeInclusive<usize> = 4..=1024;
+/// A round that took so long is a window, however few requests it was.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Estimates how much of a request's time is spent waiting on this machine, from how long its task has waited for its
 /// turn since it was `ready`. Without this a busy instance would take every endpoint for slow.
@@ -36,7 +39,9 @@ impl Pace {
     pub fn observe(&mut self, spent: Duration, under_way: usize) {
         self.count += 1;
         self.sum += spent;
-        if self.count >= under_way.clamp(*WINDOW.start(), *WINDOW.end()) {
+        let round = under_way.clamp(1, *WINDOW.end());
+        let is_slow = self.sum >= SLOW * u32::try_from(round).unwrap_or(u32::MAX);
+        if self.count >= if is_slow { round } else { round.max(*WINDOW.start()) } {
             let mean = self.sum / u32::try_from(self.count).unwrap_or(u32::MAX);
             *self = Self {
                 before: self.last,
@@ -85,6 +90,22 @@ mod tests {
         assert_eq!(observed(&[(50, 63)], 32).capacity(32, WAIT), None);
         assert_eq!(observed(&[(50, 7)], 1).capacity(1, WAIT), None);
         assert!(observed(&[(50, 8)], 1).capacity(1, WAIT).is_some());
+    }
+
+    #[test]
+    fn two_slow_rounds_of_few_are_enough_and_one_is_not() {
+        assert_eq!(observed(&[(1_000, 1)], 1).capacity(1, WAIT), None);
+        assert_eq!(observed(&[(1_000, 2)], 1).capacity(1, WAIT), Some(2.0));
+        assert_eq!(observed(&[(1_000, 5)], 3).capacity(3, WAIT), None);
+        assert_eq!(observed(&[(1_000, 6)], 3).capacity(3, WAIT), Some(6.0));
+        let swift = observed(&[(20, 8)], 1).capacity(1, WAIT);
+        for times in [
+            &[(3_000, 1), (20, 4)][..],
+            &[(20, 4), (3_000, 1)],
+            &[(20, 4), (3_000, 1), (20, 4)],
+        ] {
+            assert_eq!(observed(times, 1).capacity(1, WAIT), swift, "{times:?}");
+        }
     }
 
     #[test]
