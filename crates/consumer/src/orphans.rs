@@ -75,9 +75,9 @@ impl Lookout {
         let (mut before, mut known) = (BTreeSet::new(), self.retry_topics.clone());
         let (mut seen, mut lately) = (0, Instant::now() + LATELY);
         let mut looked = Instant::now();
-        let at_first = Instant::now() + AT_FIRST;
-        let is_first = || Instant::now() < at_first;
-        while rest(&self.runtime, &self.stop, if is_first() { SOON } else { LOOK }) {
+        let early_until = Instant::now() + AT_FIRST;
+        let is_early = || Instant::now() < early_until;
+        while rest(&self.runtime, &self.stop, if is_early() { SOON } else { LOOK }) {
             let moves = self.moves.load(Ordering::Relaxed);
             if std::mem::replace(&mut seen, moves) != moves {
                 lately = Instant::now() + LATELY;
@@ -86,7 +86,7 @@ impl Lookout {
                 continue;
             }
             looked = Instant::now();
-            let now = self.look(&mut known, is_first()).unwrap_or_else(|error| {
+            let now = self.look(&mut known, is_early()).unwrap_or_else(|error| {
                 debug!(%error, "The group cannot be looked at; trying again");
                 BTreeSet::new()
             });

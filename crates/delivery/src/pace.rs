@@ -41,7 +41,8 @@ impl Pace {
         self.sum += spent;
         let round = under_way.clamp(1, *WINDOW.end());
         let is_slow = self.sum >= SLOW * u32::try_from(round).unwrap_or(u32::MAX);
-        if self.count >= if is_slow { round } else { round.max(*WINDOW.start()) } {
+        let window = if is_slow { round } else { round.max(*WINDOW.start()) };
+        if self.count >= window {
             let mean = self.sum / u32::try_from(self.count).unwrap_or(u32::MAX);
             *self = Self {
                 before: self.last,

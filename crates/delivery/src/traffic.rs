@@ -351,7 +351,7 @@ impl Traffic {
     /// From now on until it is settled, the delivery tells how late its webhook is.
     fn owe(&self, delivery: &mut Delivery) {
         let (webhook, since) = (&delivery.webhook.id, delivery.event.time());
-        delivery.share.owes(self.undelivered.hold(webhook, since));
+        delivery.share.owes(|| self.undelivered.hold(webhook, since));
     }
 
     fn settle(&mut self, share: Share, resolution: Resolution) {

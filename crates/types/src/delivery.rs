@@ -180,11 +180,11 @@ impl FromStr for TraceParent {
         let is_known = version == "00" && more.is_empty();
         let is_later = hex(version, 2) && !matches!(version, "00" | "ff");
         let fits = hex(trace, 32) && hex(span, 16) && hex(flags, 2) && !zero(trace) && !zero(span);
-        match (is_known, is_later) {
-            (true, _) if fits => Ok(Self(text.into())),
-            (_, true) if fits => Ok(Self(format!("00-{trace}-{span}-{flags}").into())),
-            _ => Err(BadTraceParent),
+        if !fits || !(is_known || is_later) {
+            return Err(BadTraceParent);
         }
+        // The last parts of a later version are left out.
+        Ok(Self(format!("00-{trace}-{span}-{flags}").into()))
     }
 }
 

@@ -329,9 +329,9 @@ impl Share {
         self.is_alone
     }
 
-    /// Counts its delivery as owed until it is closed or lost.
-    pub fn owes(&mut self, owing: Owing) {
-        self.owing = Some(owing);
+    /// Counts its delivery as owed until it is closed or lost, unless its record brought that along.
+    pub fn owes(&mut self, owing: impl FnOnce() -> Owing) {
+        self.owing.get_or_insert_with(owing);
     }
 
     /// Closes this share. The last one to be closed returns the settled record, to be committed.

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
 
-    fn webhook() -> Webhook {
+    pub(super) fn webhook() -> Webhook {
         Webhook::new(
             WebhookId::new("wh_1").unwrap(),
             "https://merchant.example/hooks",

@@ -153,15 +153,7 @@ fn is_header_value(value: &str) -> bool {
 mod tests {
     use super::*;
     use crate::secret::Secret;
-    use crate::webhook::WebhookId;
-
-    fn webhook() -> Webhook {
-        Webhook::new(
-            WebhookId::new("wh_1").unwrap(),
-            "https://merchant.example/hooks",
-            vec![EventType::OrderShipped],
-        )
-    }
+    use crate::webhook::tests::webhook;
 
     fn paths(webhook: &Webhook) -> Vec<String> {
         webhook.faults().into_iter().map(|fault| fault.path).collect()
